@@ -1,0 +1,28 @@
+"""What a `requests` session needs for GraceDB, as adapters to mount and auth objects to pass."""
+
+__version__ = "2.0.0"
+
+from .adapter import GraceDBAdapter
+from .auth import GraceDBAuth, NetrcAuth, NoAuth
+from .compat import Session
+from .credential import InsecureTransportError
+from .errors import ErrorAdapter
+from .file import FileAdapter
+from .form import FormData
+from .scitoken import SciTokenAuth
+from .user_agent import UserAgentAdapter
+
+__all__ = (
+    "ErrorAdapter",
+    "FileAdapter",
+    "FormData",
+    "GraceDBAdapter",
+    "GraceDBAuth",
+    "InsecureTransportError",
+    "NetrcAuth",
+    "NoAuth",
+    "SciTokenAuth",
+    "Session",
+    "UserAgentAdapter",
+    "__version__",
+)

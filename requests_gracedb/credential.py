@@ -1,0 +1,234 @@
+"""A credential and the origin that it is meant for, on the first request and on every redirect."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from requests import PreparedRequest, Response
+from requests.auth import AuthBase
+from requests.utils import DEFAULT_PORTS, rewind_body
+
+from .errors import read_body
+
+
+class InsecureTransportError(ValueError):
+    """A credential was about to go over plain http to a host that is not loopback."""
+
+
+class Origin(NamedTuple):
+    """Who gets a credential: scheme, host and port of a URL (RFC 6454, section 4).
+
+    Parameters
+    ----------
+    scheme : str
+        Lower-case.
+    host : str
+        Lower-case; a name outside ASCII in its IDNA form.
+    port : int
+        The scheme's default port where the URL names none.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """Get the origin of any URL that requests accepts.
+
+        Parameters
+        ----------
+        url : str
+            An absolute http or https URL.
+
+        Returns
+        -------
+        Origin
+
+        Raises
+        ------
+        requests.exceptions.InvalidURL, requests.exceptions.MissingSchema
+            It is not an absolute URL. Both are a `ValueError`.
+        """
+        request = PreparedRequest()
+        request.prepare_url(url, None)
+        return _origin(request.url or "")
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether what is sent there can be read on the way: no for https and for loopback."""
+        return self.scheme == "https" or _is_loopback(self.host)
+
+
+class CredentialAuth(AuthBase):
+    """What the auth classes of this package have in common: one credential, at one origin.
+
+    It sets the Authorization header of the request that it is called with, and leaves a
+    `Credential` in the request's hooks, by which `~requests_gracedb.auth.AuthAdapter` finds it
+    again after a redirect. The auth object itself keeps nothing of a request: threads share it.
+    """
+
+    #: The only origin that gets the credential; None for that of each request.
+    only_origin: Origin | None = None
+
+    def authorization(self, origin: Origin) -> str | None:
+        """Get the value of the Authorization header for an origin.
+
+        Parameters
+        ----------
+        origin : Origin
+            Where the request goes.
+
+        Returns
+        -------
+        str or None
+            The value, or None for a request without a credential.
+        """
+        raise NotImplementedError
+
+    def renewed(self, rejected: str) -> str | None:
+        """Get another value in place of one that a server rejected with 401.
+
+        Parameters
+        ----------
+        rejected : str
+            The value that was sent.
+
+        Returns
+        -------
+        str or None
+            What to send now, or None if there is nothing else than what was rejected.
+        """
+        return None
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Authenticate a request, as requests asks of an auth object.
+
+        Parameters
+        ----------
+        request : requests.PreparedRequest
+
+        Returns
+        -------
+        requests.PreparedRequest
+            The same request.
+
+        Raises
+        ------
+        InsecureTransportError
+            There is a credential and the request would show it to the network. Nothing was sent.
+        """
+        origin = _origin(request.url or "")
+        value = self.authorization(origin) if self.only_origin in (None, origin) else None
+        if value is not None:
+            if not origin.is_secure:
+                raise InsecureTransportError(
+                    f"refused to send a credential to {origin} in clear text: use https"
+                )
+            request.headers["Authorization"] = value
+        auth = None if value is None else self
+        request.register_hook("response", Credential(origin, request, auth))
+        return request
+
+
+class Credential:
+    """The credential of one request, in its hooks, which requests copies on a redirect.
+
+    requests does not call the auth object again after a redirect, and puts netrc's credential, if
+    there is one for the host, over whatever the request had (`requests.Session.rebuild_auth`).
+
+    Parameters
+    ----------
+    origin : Origin
+        The only one that gets the credential.
+    request : requests.PreparedRequest
+        The request, authenticated.
+    auth : CredentialAuth or None
+        Whom to ask for another value when a server rejects this one.
+    """
+
+    def __init__(
+        self, origin: Origin, request: PreparedRequest, auth: CredentialAuth | None
+    ) -> None:
+        self._origin = origin
+        self._value = request.headers.get("Authorization")
+        self._auth = auth
+        self._redirected = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A response, or the exception that holds it, is of use where the token file is not.
+        return {**self.__dict__, "_auth": None}
+
+    def __call__(self, response: Response, **kwargs: Any) -> Response:
+        """See every response to the request, as requests calls its hooks."""
+        if response.status_code == 401 and self._auth is not None:
+            response = self._repeat(response, **kwargs)
+        self._redirected = self._redirected or response.is_redirect
+        return response
+
+    def restore(self, request: PreparedRequest) -> None:
+        """Undo what a redirect did to the request's Authorization header.
+
+        Parameters
+        ----------
+        request : requests.PreparedRequest
+            A request that is about to be sent. One that follows no redirect stays as it is.
+        """
+        if not self._redirected:
+            return
+        if self._value is not None and _origin(request.url or "") == self._origin:
+            request.headers["Authorization"] = self._value
+        else:
+            request.headers.pop("Authorization", None)
+
+    def _repeat(self, response: Response, **kwargs: Any) -> Response:
+        """Send the request again with a renewed credential, as requests' HTTPDigestAuth does."""
+        request = response.request.copy()
+        if request.headers.get("Authorization") != self._value or not _is_repeatable(request):
+            return response  # Another origin, somebody else's credential, or a body that is gone.
+        value = self._auth.renewed(str(self._value)) if self._auth else None
+        if value is None:
+            return response
+        self._auth = None
+        self._value = request.headers["Authorization"] = value
+        read_body(response)
+        if request._body_position is not None:
+            rewind_body(request)
+        repeated = response.connection.send(request, **kwargs)
+        repeated.history.append(response)
+        repeated.request = request
+        return repeated
+
+
+@lru_cache(maxsize=1024)
+def _origin(url: str) -> Origin:
+    # By the parser that HTTPAdapter.build_connection_pool_key_attributes uses (requests 2.34):
+    # where parsers disagree about a hostile URL, the one that opens the connection decides.
+    parts = urlsplit(url)
+    return Origin(
+        parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_repeatable(request: PreparedRequest) -> bool:
+    body, position = request.body, request._body_position
+    if body is None or isinstance(body, (str, bytes)) or isinstance(position, int):
+        return True
+    return position is None and isinstance(body, Iterable) and not isinstance(body, Iterator)

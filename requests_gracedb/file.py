@@ -1,0 +1,89 @@
+"""Files of a form have a media type, and none of them gets lost."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
+
+from .form import FormData, guess_content_type
+
+# The boundary of a form that urllib3 made for requests (filepost.choose_boundary, urllib3 2.0).
+_FORM = re.compile(r"multipart/form-data; boundary=([0-9a-f]{32})")
+_FILENAME = re.compile(rb'\r\nContent-Disposition:[^\r\n]*; filename="([^"\r\n]*)"')
+_CONTENT_TYPE = re.compile(rb"\r\nContent-Type:", re.IGNORECASE)
+
+
+class FileAdapter(HTTPAdapter):
+    """An adapter for forms with files.
+
+    - A `FormData` body gets the Content-Type header that belongs to it.
+    - The files of requests' ``files=`` get a media type, guessed from their names, where none was
+      given.
+    - requests leaves out a file whose content is None without a word. When no file is left, the
+      request fails before anything is sent. (Of one file among others that was left out, there is
+      no trace; `FormData` reads such files from disk.)
+
+    Parameters
+    ----------
+    *args, **kwargs
+        See `requests.adapters.HTTPAdapter`.
+
+    Examples
+    --------
+    >>> session.mount("https://gracedb.ligo.org/", FileAdapter())
+    >>> session.post(
+    ...     "https://gracedb.ligo.org/api/events/",
+    ...     data=FormData({"group": "Test", "pipeline": "gstlal"}, {"eventFile": ("coinc.xml",)}),
+    ... )
+    """
+
+    def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
+        """Set the headers of the form and of its parts.
+
+        Parameters
+        ----------
+        request : requests.PreparedRequest
+        **kwargs
+            The parameters of `requests.adapters.HTTPAdapter.send`.
+
+        Raises
+        ------
+        ValueError
+            The request has a form that was made from ``files=``, but no file in it.
+        """
+        super().add_headers(request, **kwargs)
+        if isinstance(request.body, FormData):
+            request.headers["Content-Type"] = request.body.content_type
+        elif isinstance(request.body, bytes):
+            form = _FORM.fullmatch(str(request.headers.get("Content-Type", "")))
+            delimiter = f"--{form[1]}".encode() if form else b""
+            if form and request.body.startswith(delimiter):
+                request.body = _with_content_types(request.body, b"\r\n" + delimiter)
+                request.headers["Content-Length"] = str(len(request.body))
+
+
+def _with_content_types(body: bytes, delimiter: bytes) -> bytes:
+    pieces: list[bytes | memoryview] = []
+    has_file = False
+    copied = 0
+    start = len(delimiter) - len(b"\r\n")  # The first delimiter has no line break before it.
+    while body.startswith(b"\r\n", start):
+        end = body.index(b"\r\n\r\n", start)
+        filename = _FILENAME.search(body, start, end)
+        if filename:
+            has_file = True
+            if not _CONTENT_TYPE.search(body, start, end):
+                content_type = guess_content_type(filename[1].decode("utf-8", "replace"))
+                pieces.append(memoryview(body)[copied:end])
+                pieces.append(f"\r\nContent-Type: {content_type}".encode())
+                copied = end
+        start = body.index(delimiter, end) + len(delimiter)
+    if not has_file:
+        raise ValueError(
+            "there is no file in the form: requests leaves out a file whose content is None. "
+            "Pass data=requests_gracedb.FormData(data, files), which reads it from disk"
+        )
+    return b"".join([*pieces, memoryview(body)[copied:]]) if pieces else body

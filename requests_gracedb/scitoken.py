@@ -1,0 +1,357 @@
+"""Bearer tokens that other programs renew on disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import stat
+import time
+import warnings
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from math import inf
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Union
+
+from .credential import CredentialAuth, Origin
+
+if TYPE_CHECKING:
+    from scitokens import SciToken
+
+_MAXIMUM_SIZE = 64 * 1024  # bytes
+_B64TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+_DEFAULT_LIFETIME = 600  # seconds, the default of scitokens.SciToken.serialize
+
+_logger = logging.getLogger(__name__)
+
+Token = Union[str, "os.PathLike[str]", "SciToken"]
+
+
+class SciTokenAuth(CredentialAuth):
+    """Bearer authentication (RFC 6750) with a SciToken, or any other bearer token.
+
+    The token is read once, here. With ``auth_reload`` it is read again when it is about to expire,
+    and when a server answers 401 although the file holds another token by now; the request is then
+    repeated. In between, a request costs no input or output. A reload that fails, because the file
+    is being rewritten, say, leaves the token in use and is logged as a warning.
+
+    Claims are read without verifying the signature, which is the server's business.
+
+    A pickle of it holds the name of the file, not the token; it is read where the pickle is loaded.
+
+    Parameters
+    ----------
+    token : str, os.PathLike or scitokens.SciToken
+        The name of a file that holds one bearer token and white space at most around it, or a
+        token. A `scitokens.SciToken` is sent as it was serialized; one with a private key is
+        serialized for as long as it was before (600 seconds if it was not), and again before it
+        expires if ``auth_reload`` is set.
+    auth_reload : bool, default False
+        Whether to read the token again.
+    auth_reload_timeout : float, default 300
+        How many seconds before the token's ``exp`` to do so.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read, or another user could have written it.
+    ValueError
+        It holds something else than one bearer token. The content is not shown.
+    TypeError
+        ``token`` is neither a path nor a `scitokens.SciToken`.
+
+    Warns
+    -----
+    UserWarning
+        Other users can read the file.
+
+    Examples
+    --------
+    >>> auth = SciTokenAuth("/run/user/1000/bt_u1000", auth_reload=True)
+    >>> session.get("https://gracedb.ligo.org/api/events/", auth=auth)
+    """
+
+    def __init__(
+        self, token: Token, auth_reload: bool = False, auth_reload_timeout: float = 300
+    ) -> None:
+        self._start(_source(token), auth_reload_timeout if auth_reload else None)
+
+    @classmethod
+    def discover(
+        cls, auth_reload: bool = False, auth_reload_timeout: float = 300
+    ) -> SciTokenAuth | None:
+        """Look for a token in the places of WLCG Bearer Token Discovery.
+
+        They are ``$BEARER_TOKEN``, which holds the token itself, the file ``$BEARER_TOKEN_FILE``,
+        and the files ``$XDG_RUNTIME_DIR/bt_u$UID`` and ``/tmp/bt_u$UID``. A file that is not there
+        or not readable is passed over.
+
+        Parameters
+        ----------
+        auth_reload : bool, default False
+        auth_reload_timeout : float, default 300
+            See `SciTokenAuth`.
+
+        Returns
+        -------
+        SciTokenAuth or None
+            None if there is no token in any of them.
+
+        Raises
+        ------
+        OSError, ValueError
+            There is one, but it cannot be used: see `SciTokenAuth`.
+        """
+        for source in _discoverable():
+            auth = cls.__new__(cls)
+            auth._start(source, auth_reload_timeout if auth_reload else None)
+            return auth
+        return None
+
+    def __repr__(self) -> str:
+        return f"<SciTokenAuth {self._source}, {_describe_expiry(self._expiry)}>"
+
+    def __getstate__(self) -> tuple[_Source, float | None, Origin | None]:
+        return self._source, self._auth_reload_timeout, self.only_origin
+
+    def __setstate__(self, state: tuple[_Source, float | None, Origin | None]) -> None:
+        self._start(*state[:2])
+        self.only_origin = state[2]
+
+    def authorization(self, origin: Origin) -> str:
+        """Get the value of the Authorization header.
+
+        Parameters
+        ----------
+        origin : Origin
+            Any.
+
+        Returns
+        -------
+        str
+        """
+        if time.time() >= self._reload_at:
+            self._reload(self._authorization)
+        return self._authorization
+
+    def renewed(self, rejected: str) -> str | None:
+        """Read the token again, if that was not done since the rejected one was read.
+
+        Parameters
+        ----------
+        rejected : str
+            The value of the Authorization header that a server rejected.
+
+        Returns
+        -------
+        str or None
+            Another value, or None if the file holds the rejected token still.
+        """
+        if self._auth_reload_timeout is not None and self._source.is_external:
+            self._reload(rejected)
+        return self._authorization if self._authorization != rejected else None
+
+    def _start(self, source: _Source, auth_reload_timeout: float | None) -> None:
+        self._source = source
+        self._auth_reload_timeout = auth_reload_timeout
+        self._lock = Lock()
+        self._readings = 0
+        self._use(source.read())
+        if source.warning:
+            warnings.warn(source.warning, stacklevel=3)
+
+    def _use(self, token: str) -> None:
+        self._token = token
+        self._authorization = f"Bearer {token}"
+        self._expiry = _expiry(token)
+        timeout = self._auth_reload_timeout
+        self._reload_at = inf if timeout is None else self._expiry - timeout
+
+    def _reload(self, stale: str) -> None:
+        """Read the token again, once for all the threads that found it stale at the same time."""
+        readings = self._readings
+        with self._lock:
+            if self._authorization != stale or self._readings != readings:
+                return
+            self._readings += 1
+            try:
+                token = self._source.read()
+            except (OSError, ValueError) as error:
+                _logger.warning("%s; the token that was read before stays in use", error)
+                return
+            if _is_cut_off(token, self._token):
+                _logger.warning("%s is half written; the token before stays in use", self._source)
+            elif token != self._token:
+                self._use(token)
+
+
+def unverified_claims(token: str) -> dict[str, Any]:
+    """Get the claims of a JSON Web Token (RFC 7519) without verifying anything.
+
+    Parameters
+    ----------
+    token : str
+        Any bearer token.
+
+    Returns
+    -------
+    dict
+        Empty if the token is not a JSON Web Token.
+    """
+    try:
+        claims = json.loads(_decoded(token.split(".")[1]))
+    except (IndexError, ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _source(token: Token) -> _Source:
+    if isinstance(token, (str, os.PathLike)):
+        return _TokenFile(os.path.abspath(token))
+    from scitokens import SciToken
+
+    if isinstance(token, SciToken):
+        return _TokenObject(token)
+    raise TypeError(
+        f"a token is the name of a file or a scitokens.SciToken, not {type(token).__name__}"
+    )
+
+
+def _discoverable() -> Iterator[_Source]:
+    if os.environ.get("BEARER_TOKEN"):
+        yield _TokenVariable("BEARER_TOKEN")
+    name = f"bt_u{os.geteuid()}"
+    directories = os.environ.get("XDG_RUNTIME_DIR"), "/tmp"
+    candidates = [os.path.join(directory, name) for directory in directories if directory]
+    for path in [os.environ.get("BEARER_TOKEN_FILE"), *candidates]:
+        if path and os.path.isfile(path) and os.access(path, os.R_OK):
+            yield _TokenFile(os.path.abspath(path))
+
+
+class _TokenFile:
+    is_external = True
+    warning = ""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return f"token file {self._path}"
+
+    def read(self) -> str:
+        try:
+            with open(self._path, "rb") as file:
+                self._check(os.fstat(file.fileno()))
+                content = file.read(_MAXIMUM_SIZE + 1)
+        except OSError as error:
+            problem = f"cannot read the token file ({error.strerror}): get a token, or name another"
+            raise OSError(error.errno, problem, self._path) from error
+        return _bearer_token(content, str(self))
+
+    def _check(self, status: os.stat_result) -> None:
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(
+                errno.EPERM, "another user may have written it: run chmod 600 on a file of your own"
+            )
+        if status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            self.warning = f"other users can read the {self}: run chmod 600 {self._path}"
+
+
+class _TokenVariable:
+    is_external = True
+    warning = ""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __str__(self) -> str:
+        return f"environment variable {self._name}"
+
+    def read(self) -> str:
+        return _bearer_token(os.fsencode(os.environ.get(self._name, "")), str(self))
+
+
+class _TokenObject:
+    is_external = False
+    warning = ""
+
+    def __init__(self, token: SciToken) -> None:
+        self._token = token
+        self._is_read = False
+
+    def __str__(self) -> str:
+        return "SciToken"
+
+    def read(self) -> str:
+        # scitokens (1.9) has no public name for what a token was serialized to or deserialized
+        # from, and serialize() works with a key only.
+        serialized: str | None = self._token._serialized_token
+        can_serialize = self._token._key is not None
+        if can_serialize and (self._is_read or serialized is None):
+            serialized = self._token.serialize(lifetime=self._lifetime(serialized)).decode()
+        if serialized is None:
+            raise ValueError("the SciToken was never serialized, and has no private key to do it now")
+        self._is_read = True
+        return _bearer_token(serialized.encode(), str(self))
+
+    def _lifetime(self, serialized: str | None) -> int:
+        claims = unverified_claims(serialized or "")
+        try:
+            return int(claims["exp"] - claims["iat"])
+        except (KeyError, TypeError):
+            return _DEFAULT_LIFETIME
+
+
+_Source = Union[_TokenFile, _TokenVariable, _TokenObject]
+
+
+def _bearer_token(content: bytes, name: str) -> str:
+    # Nothing of the content may get into a message, nor into an exception chained to it.
+    token = content.strip()
+    if len(content) > _MAXIMUM_SIZE:
+        raise ValueError(f"the {name} is larger than {_MAXIMUM_SIZE} bytes: it is no bearer token")
+    if not token:
+        raise ValueError(f"the {name} is empty")
+    if not _B64TOKEN.fullmatch(token):
+        raise ValueError(f"the {name} holds something else than one bearer token (RFC 6750)")
+    return token.decode()
+
+
+def _decoded(part: str) -> bytes:
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _expiry(token: str) -> float:
+    """Get the ``exp`` claim, in seconds since the epoch; infinity where there is none."""
+    expiry = unverified_claims(token).get("exp")
+    try:
+        return float(expiry) if isinstance(expiry, (int, float)) else inf
+    except OverflowError:
+        return inf
+
+
+def _describe_expiry(expiry: float) -> str:
+    try:
+        return f"expires {datetime.fromtimestamp(expiry, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return "does not expire"
+
+
+def _is_cut_off(token: str, previous: str) -> bool:
+    """Tell whether a token has an end missing, next to one that was read when it was whole.
+
+    A signature of the same key and algorithm, which the header names, has the same length.
+    """
+    if not unverified_claims(previous) or not "eyJ".startswith(token[:3]):
+        return False  # One of them is opaque.
+    header, _, rest = token.partition(".")
+    previous_header, _, previous_rest = previous.partition(".")
+    signature, previous_signature = rest.partition(".")[2], previous_rest.partition(".")[2]
+    return not unverified_claims(token) or (
+        token.count(".") < previous.count(".")
+        or (header == previous_header and len(signature) < len(previous_signature))
+    )

@@ -1,0 +1,136 @@
+"""What the tests share: an environment without credentials, and servers on loopback."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+
+from requests_gracedb import GraceDBAdapter
+
+from .gracedb_server import GraceDBServer
+from .loopback_server import LoopbackServer
+
+# A user that nobody is: /tmp/bt_u... of whoever runs the tests is not looked at.
+NOBODY = 4_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home directory, and none of the user's settings in the environment."""
+    for name in list(os.environ):
+        if name.upper().endswith(("_PROXY", "_CA_BUNDLE")) or name in (
+            "BEARER_TOKEN",
+            "BEARER_TOKEN_FILE",
+            "NETRC",
+            "SSL_CERT_DIR",
+            "SSL_CERT_FILE",
+            "XDG_RUNTIME_DIR",
+        ):
+            monkeypatch.delenv(name)
+    path = tmp_path / "home"
+    path.mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file to verify the certificates of the servers with."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a server needs to speak TLS as localhost."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    """A server that speaks http."""
+    with LoopbackServer() as server:
+        yield server
+
+
+@pytest.fixture
+def other_server() -> Iterator[LoopbackServer]:
+    """Another origin."""
+    with LoopbackServer() as server:
+        yield server
+
+
+@pytest.fixture
+def tls_server(tls: ssl.SSLContext) -> Iterator[LoopbackServer]:
+    """A server that speaks https."""
+    with LoopbackServer(tls) as server:
+        yield server
+
+
+@pytest.fixture
+def session(ca_bundle: str) -> Iterator[requests.Session]:
+    """A plain session with a GraceDBAdapter on everything."""
+    with requests.Session() as session:
+        session.verify = ca_bundle
+        adapter = GraceDBAdapter()
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        yield session
+
+
+@pytest.fixture(scope="session")
+def gracedb() -> Iterator[GraceDBServer]:
+    """A GraceDB."""
+    with GraceDBServer() as server:
+        yield server
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    """A file with a token in it that does not expire."""
+    return write_token(tmp_path / "token", make_token(name="first"))
+
+
+def write_token(path: Path, token: str | bytes) -> Path:
+    """Write a file that nobody else can read."""
+    path.touch(mode=0o600)
+    path.write_bytes(token if isinstance(token, bytes) else token.encode())
+    return path
+
+
+def make_token(signature: bytes = b"signature", **claims: object) -> str:
+    """Make a JSON Web Token that no server would accept."""
+    header = json.dumps({"alg": "RS256", "typ": "JWT"}).encode()
+    parts = header, json.dumps(claims).encode(), signature
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def write_netrc(home: Path, *entries: str) -> Path:
+    """Write the netrc file of the user."""
+    path = home / ".netrc"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{entry}\n" for entry in entries))
+    return path
+
+
+def basic(username: str, password: str) -> str:
+    """Make the header of basic authentication."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"

@@ -1,0 +1,193 @@
+"""An HTTP/1.1 server on loopback that records what arrives and answers by script.
+
+For GraceDB itself there is `tests.gracedb_server`; this one is for what GraceDB never does: odd
+statuses, redirects between origins, answers that break off.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Union
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it arrived."""
+
+    method: str
+    target: str
+    headers: Message
+    body: bytes
+    connection: int
+
+    @property
+    def authorization(self) -> str | None:
+        return self.headers["Authorization"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to answer. Content-Length is that of the body unless the headers say otherwise."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def redirect(url: str, status: int = 302) -> Answer:
+    """Redirect to a URL."""
+    return Answer(status, {"Location": url})
+
+
+Script = Union[Answer, Callable[["Handler"], None]]
+
+
+class LoopbackServer:
+    """A server, as a context manager, on a port that the system chooses.
+
+    ``script`` holds the next answers; when it is used up, ``answer`` is asked, which says 200 to
+    everything. An item of the script may also be a function of the request handler, which then does
+    what it wants with the connection.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Received] = []
+        self.connections = 0
+        self.script: list[Script] = []
+        self.answer: Callable[[Received], Script] = lambda received: Answer()
+        self._context = context
+        self._lock = threading.Lock()
+        self._server = _Server(self)
+        scheme = "https" if context else "http"
+        self.port = self._server.server_address[1]
+        self.url = f"{scheme}://localhost:{self.port}"
+
+    def __enter__(self) -> LoopbackServer:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def authorizations(self) -> list[str | None]:
+        """The Authorization headers that arrived, in order."""
+        return [received.authorization for received in self.requests]
+
+    def wrap(self, connection: socket.socket) -> socket.socket:
+        """Count a connection, and start TLS on it."""
+        with self._lock:
+            self.connections += 1
+        if self._context is None:
+            return connection
+        return self._context.wrap_socket(connection, server_side=True)
+
+    def next(self, received: Received) -> Script:
+        """Record a request and find the answer."""
+        with self._lock:
+            self.requests.append(received)
+            if self.script:
+                return self.script.pop(0)
+        return self.answer(received)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A connection."""
+
+    protocol_version = "HTTP/1.1"
+    # A client that never comes must not keep the test waiting.
+    timeout = 60
+
+    def setup(self) -> None:
+        self.owner: LoopbackServer = self.server.owner  # type: ignore[attr-defined]
+        self.request = self.owner.wrap(self.request)
+        self.number = self.owner.connections
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (OSError, ValueError):
+            pass  # The client has gone, or the script has closed the connection.
+
+    def respond(self) -> None:
+        body = b"".join(self.body())
+        received = Received(self.command, self.path, self.headers, body, self.number)
+        script = self.owner.next(received)
+        if isinstance(script, Answer):
+            self.write(script)
+        else:
+            script(self)
+
+    do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = do_TRACE = respond
+
+    def body(self) -> Iterable[bytes]:
+        """Read the body, chunked or not."""
+        if self.headers["Transfer-Encoding"] == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            yield self.rfile.read(int(self.headers["Content-Length"] or 0))
+
+    def write(self, answer: Answer) -> None:
+        """Answer, in one piece."""
+        self.send_response(answer.status)
+        bodiless = answer.status in (204, 304)
+        headers = {} if bodiless else {"Content-Length": str(len(answer.body))}
+        for name, value in {**headers, **answer.headers}.items():
+            self.send_header(name, value)
+        if self.command != "HEAD":
+            self._headers_buffer += [b"\r\n", answer.body]  # type: ignore[attr-defined]
+            self.flush_headers()
+        else:
+            self.end_headers()
+
+    def drop(self) -> None:
+        """Close the connection."""
+        self.close_connection = True
+        self.request.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Close the connection with a RST."""
+        self.close_connection = True
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.request.close()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    # Joined at the end of the test: a thread that outlives it would be a leak.
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, owner: LoopbackServer) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # A client that does not trust the certificate, say: the test sees it at the client.
