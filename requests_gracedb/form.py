@@ -11,7 +11,8 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
+from io import FileIO
 from mimetypes import MimeTypes
 from typing import IO, Any, NamedTuple, Union
 
@@ -112,6 +113,10 @@ class FormData:
 
     def __repr__(self) -> str:
         return f"<FormData of {len(self._parts)} parts, {self._length} bytes>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An exception takes the form along to another process; a progress bar cannot follow.
+        return {**self.__dict__, "_progress": None}
 
     def __len__(self) -> int:
         return self._length
@@ -320,10 +325,7 @@ def _from_disk(path: str) -> _File:
     if path == "-":
         return _spooled("standard input", getattr(sys.stdin, "buffer", sys.stdin))
     path = os.path.abspath(path)
-
-    def opened() -> IO[bytes]:
-        return open(path, "rb", buffering=0)
-
+    opened = partial(FileIO, path)
     with opened() as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return _File(path, opened)
@@ -333,7 +335,7 @@ def _from_disk(path: str) -> _File:
 def _from_open_file(file: IO[Any], name: str) -> _File:
     try:
         if isinstance(file.read(0), bytes):
-            return _File(name, lambda: nullcontext(file))
+            return _File(name, partial(nullcontext[IO[bytes]], file))
     except (AttributeError, OSError, ValueError):
         pass  # It has no position to come back to.
     return _spooled(name, file)
@@ -345,6 +347,6 @@ def _spooled(name: str, file: IO[Any]) -> _File:
     while block := file.read(_BLOCK_SIZE):
         copy.write(block.encode() if isinstance(block, str) else block)
     copy.seek(0)
-    content = _File(name, lambda: nullcontext(copy))
+    content = _File(name, partial(nullcontext[IO[bytes]], copy))
     weakref.finalize(content, copy.close)
     return content
