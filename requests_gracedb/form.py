@@ -212,7 +212,7 @@ def _files(files: Fields | None) -> Iterator[_Part]:
 
 
 def _is_several(value: Any) -> bool:
-    return isinstance(value, list) and not (value and isinstance(value[0], (str, type(None))))
+    return isinstance(value, list) and value != [] and not isinstance(value[0], (str, type(None)))
 
 
 def _as_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
@@ -335,10 +335,14 @@ def _from_disk(path: str) -> _File:
 def _from_open_file(file: IO[Any], name: str) -> _File:
     try:
         if isinstance(file.read(0), bytes):
-            return _File(name, partial(nullcontext[IO[bytes]], file))
+            return _File(name, partial(_left_open, file))
     except (AttributeError, OSError, ValueError):
         pass  # It has no position to come back to.
     return _spooled(name, file)
+
+
+def _left_open(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    return nullcontext(file)
 
 
 def _spooled(name: str, file: IO[Any]) -> _File:
@@ -347,6 +351,6 @@ def _spooled(name: str, file: IO[Any]) -> _File:
     while block := file.read(_BLOCK_SIZE):
         copy.write(block.encode() if isinstance(block, str) else block)
     copy.seek(0)
-    content = _File(name, partial(nullcontext[IO[bytes]], copy))
+    content = _File(name, partial(_left_open, copy))
     weakref.finalize(content, copy.close)
     return content

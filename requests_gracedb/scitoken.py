@@ -313,7 +313,7 @@ def _bearer_token(content: bytes, name: str) -> str:
     # Nothing of the content may get into a message, nor into an exception chained to it.
     token = content.strip()
     if len(content) > _MAXIMUM_SIZE:
-        raise ValueError(f"the {name} has over {_MAXIMUM_SIZE} bytes: it is no bearer token")
+        raise ValueError(f"the {name} has over {_MAXIMUM_SIZE} bytes, no bearer token has")
     if not token:
         raise ValueError(f"the {name} is empty")
     if not _B64TOKEN.fullmatch(token):
