@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
 from collections.abc import Iterator
 from itertools import islice
@@ -11,7 +12,6 @@ from urllib.parse import urlsplit
 from requests import HTTPError, PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
-from requests.models import CONTENT_CHUNK_SIZE
 from requests.utils import urldefragauth
 
 _MAXIMUM_EXPLANATION = 500  # characters
@@ -81,32 +81,34 @@ def raise_for_status(response: Response, **kwargs: Any) -> None:
     """
     if response.status_code < 400:
         return
-    read_body(response)
     message = _message_of_requests(response)
-    explanation = _cut(_without_secrets(_one_line(_explanation(response)), response.request))
+    explanation = _one_line(_explanation(response, read_body(response)))
+    explanation = _cut(_without_secrets(explanation, response.request))
     if explanation:
         message = f"{message}: {explanation}"
     raise HTTPError(message, response=response)
 
 
-def read_body(response: Response) -> None:
-    """Read what there is of a body, so that the connection can serve the next request.
-
-    A body that breaks off is kept as far as it came: the status has said already what happened.
+def read_body(response: Response) -> bytes:
+    """Read the body, so that the connection can serve the next request.
 
     Parameters
     ----------
     response : requests.Response
+
+    Returns
+    -------
+    bytes
+        Nothing if the body breaks off, or if a response hook of the user has taken it: the status
+        has said already what happened.
     """
-    chunks = []
     try:
-        for chunk in response.iter_content(CONTENT_CHUNK_SIZE):
-            chunks.append(chunk)
-    except RequestException:
+        return response.content or b""
+    except (RequestException, RuntimeError):
         response.close()
-    # iter_content leaves no trace of what it read; Response.content keeps it in this attribute.
-    response._content = b"".join(chunks)
-    response._content_consumed = True
+        # Whoever handles the exception may read the response, and shall not meet another one there.
+        response._content = b""
+        return b""
 
 
 def _message_of_requests(response: Response) -> str:
@@ -124,16 +126,18 @@ def _without_userinfo(url: str) -> str:
     return urldefragauth(url) if "@" in urlsplit(url).netloc else url
 
 
-def _explanation(response: Response) -> str:
+def _explanation(response: Response, body: bytes) -> str:
     content_type = response.headers.get("Content-Type", "text/plain")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
         try:
-            return "; ".join(islice(_phrases(response.json()), _MAXIMUM_EXPLANATION))
+            return "; ".join(islice(_phrases(json.loads(body)), _MAXIMUM_EXPLANATION))
         except (ValueError, RecursionError):
-            return _start_of_text(response)
+            return _start_of_text(body, "utf-8")
     if media_type.startswith("text/") and media_type != "text/html":
-        return _start_of_text(response)
+        # requests takes text without a charset for ISO-8859-1, a default that RFC 9110 dropped.
+        is_declared = "charset" in content_type.lower()
+        return _start_of_text(body, response.encoding if is_declared else None)
     return ""
 
 
@@ -158,12 +162,10 @@ def _leaves(answer: Any, name: str = "") -> Iterator[str]:
         yield f"{name}: {answer}" if name else str(answer)
 
 
-def _start_of_text(response: Response) -> str:
-    start = response.content[: 8 * _MAXIMUM_EXPLANATION]
-    # requests takes text without a charset for ISO-8859-1, a default that RFC 9110 dropped.
-    declared = "charset" in response.headers.get("Content-Type", "").lower()
+def _start_of_text(body: bytes, encoding: str | None) -> str:
+    start = body[: 8 * _MAXIMUM_EXPLANATION]
     try:
-        text = start.decode(declared and response.encoding or "utf-8", "replace")
+        text = start.decode(encoding or "utf-8", "replace")
     except LookupError:
         text = start.decode("utf-8", "replace")
     return "" if text.lstrip()[:5].lower() in ("<!doc", "<html") else text

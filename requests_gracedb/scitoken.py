@@ -294,7 +294,7 @@ class _TokenObject:
         if can_serialize and (self._is_read or serialized is None):
             serialized = self._token.serialize(lifetime=self._lifetime(serialized)).decode()
         if serialized is None:
-            raise ValueError("the SciToken was never serialized, and has no private key to do it now")
+            raise ValueError("the SciToken was never serialized, and has no private key for that")
         self._is_read = True
         return _bearer_token(serialized.encode(), str(self))
 
