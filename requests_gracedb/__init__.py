@@ -9,7 +9,9 @@ from .credential import InsecureTransportError
 from .errors import ErrorAdapter
 from .file import FileAdapter
 from .form import FormData
+from .retry import GraceDBRetry, RetryAdapter
 from .scitoken import SciTokenAuth
+from .timeout import TimeoutAdapter
 from .user_agent import UserAgentAdapter
 
 __all__ = (
@@ -18,11 +20,14 @@ __all__ = (
     "FormData",
     "GraceDBAdapter",
     "GraceDBAuth",
+    "GraceDBRetry",
     "InsecureTransportError",
     "NetrcAuth",
     "NoAuth",
+    "RetryAdapter",
     "SciTokenAuth",
     "Session",
+    "TimeoutAdapter",
     "UserAgentAdapter",
     "__version__",
 )

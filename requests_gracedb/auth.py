@@ -238,7 +238,7 @@ class AuthAdapter(HTTPAdapter):
 
     Parameters
     ----------
-    *args, **kwargs
+    **kwargs
         See `requests.adapters.HTTPAdapter`.
     """
 

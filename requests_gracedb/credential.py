@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from requests.auth import AuthBase
 from requests.utils import DEFAULT_PORTS, rewind_body
 
 from .errors import read_body
+from .retry import is_repeatable
 
 
 class InsecureTransportError(ValueError):
@@ -192,7 +192,7 @@ class Credential:
     def _repeat(self, response: Response, **kwargs: Any) -> Response:
         """Send the request again with a renewed credential, as requests' HTTPDigestAuth does."""
         request = response.request.copy()
-        if request.headers.get("Authorization") != self._value or not _is_repeatable(request):
+        if request.headers.get("Authorization") != self._value or not is_repeatable(request):
             return response  # Another origin, somebody else's credential, or a body that is gone.
         value = self._auth.renewed(str(self._value)) if self._auth else None
         if value is None:
@@ -225,10 +225,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _is_repeatable(request: PreparedRequest) -> bool:
-    body, position = request.body, request._body_position
-    if body is None or isinstance(body, (str, bytes)) or isinstance(position, int):
-        return True
-    return position is None and isinstance(body, Iterable) and not isinstance(body, Iterator)

@@ -31,7 +31,7 @@ class ErrorAdapter(HTTPAdapter):
 
     Parameters
     ----------
-    *args, **kwargs
+    **kwargs
         See `requests.adapters.HTTPAdapter`.
 
     Examples

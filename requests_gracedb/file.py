@@ -28,7 +28,7 @@ class FileAdapter(HTTPAdapter):
 
     Parameters
     ----------
-    *args, **kwargs
+    **kwargs
         See `requests.adapters.HTTPAdapter`.
 
     Examples

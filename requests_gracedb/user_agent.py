@@ -21,10 +21,10 @@ class UserAgentAdapter(HTTPAdapter):
 
     Parameters
     ----------
-    *args, **kwargs
-        See `requests.adapters.HTTPAdapter`.
     user_agent : str, optional
         The product or products of your application, such as ``"my-pipeline/1.2"``. They come first.
+    **kwargs
+        See `requests.adapters.HTTPAdapter`.
 
     Raises
     ------
@@ -36,14 +36,14 @@ class UserAgentAdapter(HTTPAdapter):
     >>> session.mount("https://gracedb.ligo.org/", UserAgentAdapter(user_agent="my-pipeline/1.2"))
     """
 
-    def __init__(self, *args: Any, user_agent: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, user_agent: str | None = None, **kwargs: Any) -> None:
         product = f"requests_gracedb/{__version__}"
         if user_agent:
             if not (user_agent.isascii() and user_agent.isprintable()):
                 raise ValueError(f"user_agent must be printable ASCII, which {user_agent!r} is not")
             product = f"{user_agent} {product}"
         self.user_agent = product
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "user_agent": self.user_agent}

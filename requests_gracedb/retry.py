@@ -1,0 +1,302 @@
+"""What went wrong for the moment is tried again, if it is certain that nothing happens twice."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from traceback import walk_tb
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, Retry
+from urllib3.connectionpool import ConnectionPool
+from urllib3.exceptions import (
+    InvalidHeader,
+    MaxRetryError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+from urllib3.util.util import reraise
+
+_logger = logging.getLogger(__name__)
+
+
+class GraceDBRetry(Retry):
+    """When to send a request again, and after how long.
+
+    ==============================================  ================  =============================
+    what happened                                   methods           what follows
+    ==============================================  ================  =============================
+    no connection: refused, reset or timed out      any               again, after a back-off
+    before the request went out; no such host
+    408, 502, 503, 504; connection dropped after    GET, HEAD,        again, after a back-off
+    the request went out                            OPTIONS, PUT,
+                                                    DELETE, TRACE
+    the same                                        POST, PATCH       the caller gets it
+    429; 503 with Retry-After                       any               again, after Retry-After
+    Retry-After of more than ``retry_after_limit``  any               the caller gets it
+    certificate or TLS failure; read timeout        any               the caller gets it
+    ==============================================  ================  =============================
+
+    The methods of the second row are idempotent (RFC 9110, section 9.2.2). A POST that may have
+    arrived is never sent again.
+
+    When the retries are used up, the caller gets the last response, or the exception that requests
+    raises without retries.
+
+    Parameters
+    ----------
+    total : int, default 5
+        How many times to send a request again at most.
+    retry_after_limit : float, default 30
+        The longest Retry-After (RFC 9110, section 10.2.3) to wait for, in seconds.
+    **kwargs
+        See `urllib3.util.Retry`. By default the back-off is 0, 1, 2, 4 … 30 seconds, and up to half
+        a second more, at random.
+
+    Examples
+    --------
+    >>> GraceDBAdapter(max_retries=GraceDBRetry(total=10, retry_after_limit=120))
+    """
+
+    def __init__(
+        self, total: int | None = 5, *, retry_after_limit: float = 30, **kwargs: Any
+    ) -> None:
+        self.retry_after_limit = retry_after_limit
+        defaults = {
+            "status_forcelist": {408, 502, 503, 504},
+            "backoff_factor": 0.5,
+            "backoff_jitter": 0.5,
+            "backoff_max": 30,
+            "raise_on_status": False,
+        }
+        super().__init__(total, **{**defaults, **kwargs})
+
+    def new(self, **kw: Any) -> GraceDBRetry:
+        """Make the next of its kind, for `increment`.
+
+        Parameters
+        ----------
+        **kw
+            What is different in it.
+
+        Returns
+        -------
+        GraceDBRetry
+        """
+        return super().new(**{"retry_after_limit": self.retry_after_limit, **kw})
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        """Tell whether a response is worth another request.
+
+        Parameters
+        ----------
+        method : str
+        status_code : int
+        has_retry_after : bool, default False
+            Whether the response has a Retry-After header.
+
+        Returns
+        -------
+        bool
+        """
+        return _did_nothing(status_code, has_retry_after) or super().is_retry(
+            method, status_code, has_retry_after
+        )
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Get the value of Retry-After.
+
+        Parameters
+        ----------
+        response : urllib3.BaseHTTPResponse
+
+        Returns
+        -------
+        float or None
+            Seconds; None if there is no such header, or one that makes no sense.
+        """
+        try:
+            return super().get_retry_after(response)
+        except (InvalidHeader, ValueError, OverflowError):
+            return None
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> GraceDBRetry:
+        """Count an attempt.
+
+        Parameters
+        ----------
+        method, url : str, optional
+        response : urllib3.BaseHTTPResponse, optional
+            The answer, if there was one.
+        error : Exception, optional
+            What happened instead.
+
+        Returns
+        -------
+        GraceDBRetry
+            For the next attempt.
+
+        Raises
+        ------
+        urllib3.exceptions.MaxRetryError
+            There is to be none. With ``raise_on_status=False`` urllib3 returns the response then.
+        Exception
+            ``error``, where requests maps that to what it raises without retries.
+        """
+        last = self
+        if error is not None and not self._is_worth_repeating(error):
+            last = self.new(total=0)
+        if response is not None and not self._is_worth_waiting(method, response):
+            last = self.new(total=0)
+        try:
+            return super(GraceDBRetry, last).increment(
+                method, url, response, error, _pool, _stacktrace
+            )
+        except MaxRetryError:
+            # requests makes a ConnectionError of a MaxRetryError around a read timeout.
+            if isinstance(error, ReadTimeoutError):
+                reraise(type(error), error, _stacktrace)
+            raise
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        """Wait before the next attempt, and log it.
+
+        Parameters
+        ----------
+        response : urllib3.BaseHTTPResponse, optional
+            The answer to the last one, if there was one.
+        """
+        retry_after = self.get_retry_after(response) if response is not None else None
+        seconds = retry_after or self.get_backoff_time()
+        last = self.history[-1]
+        _logger.info(
+            "%s %s: %s; again in %.1f s",
+            last.method,
+            urlsplit(last.url or "").path,
+            f"status {last.status}" if last.error is None else _describe(last.error),
+            seconds,
+        )
+        time.sleep(seconds)
+
+    def _is_connection_error(self, err: Exception) -> bool:
+        # urllib3 counts the TCP connection; the TLS handshake and the tunnel come first, too.
+        return super()._is_connection_error(err) or _is_in_handshake(err)
+
+    def _is_worth_repeating(self, error: Exception) -> bool:
+        if isinstance(error, ReadTimeoutError):
+            return self._is_connection_error(error)
+        original = error.original_error if isinstance(error, ProxyError) else error
+        return not isinstance(original, SSLError)
+
+    def _is_worth_waiting(self, method: str | None, response: BaseHTTPResponse) -> bool:
+        retry_after = self.get_retry_after(response)
+        if retry_after is None:
+            # The header that is_retry saw may make no sense.
+            return response.status == 429 or self._is_method_retryable(method or "")
+        return retry_after <= self.retry_after_limit
+
+
+class RetryAdapter(HTTPAdapter):
+    """An adapter that sends a request again when that is safe and may help; see `GraceDBRetry`.
+
+    A body that cannot be sent again, such as that of a generator, is sent once. Each
+    retry is a log record of level INFO.
+
+    Parameters
+    ----------
+    max_retries : urllib3.util.Retry or int, default GraceDBRetry()
+        Another rule, or how many times to try again by the rules of urllib3; 0 for never.
+    **kwargs
+        See `requests.adapters.HTTPAdapter`.
+
+    Examples
+    --------
+    >>> session.mount("https://gracedb.ligo.org/", RetryAdapter())
+    """
+
+    def __init__(self, *, max_retries: Retry | int = GraceDBRetry(), **kwargs: Any) -> None:
+        super().__init__(max_retries=max_retries, **kwargs)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Response:
+        """Send a request, more than once if need be.
+
+        Parameters
+        ----------
+        request, stream, timeout, verify, cert, proxies
+            See `requests.adapters.HTTPAdapter.send`.
+
+        Returns
+        -------
+        requests.Response
+        """
+        adapter = self
+        if not is_repeatable(request):
+            # The same connections, without retries: HTTPAdapter has no parameter for one request.
+            adapter = object.__new__(type(self))
+            adapter.__dict__ = {**self.__dict__, "max_retries": Retry(0, read=False)}
+        return super(RetryAdapter, adapter).send(request, stream, timeout, verify, cert, proxies)
+
+
+def is_repeatable(request: PreparedRequest) -> bool:
+    """Tell whether the body of a request can be sent more than once.
+
+    Parameters
+    ----------
+    request : requests.PreparedRequest
+
+    Returns
+    -------
+    bool
+        False for the body of a generator, or of a file without a position.
+    """
+    body, position = request.body, request._body_position
+    if body is None or isinstance(body, (str, bytes)) or isinstance(position, int):
+        return True
+    return position is None and isinstance(body, Iterable) and not isinstance(body, Iterator)
+
+
+def _did_nothing(status_code: int, has_retry_after: bool) -> bool:
+    """Tell whether the server refused the request before it did anything."""
+    return status_code == 429 or (status_code == 503 and has_retry_after)
+
+
+def _describe(error: Exception) -> str:
+    # Not its text, which may have the query of the URL in it.
+    return type(error.args[-1] if isinstance(error, ProtocolError) else error).__name__
+
+
+def _is_in_handshake(error: Exception) -> bool:
+    """Tell whether a connection broke, or timed out, while it was being set up.
+
+    urllib3 (2.8) has the same exceptions for that as for a connection that breaks later: a
+    ReadTimeoutError caused by the timeout, and a ProtocolError with what happened as its last
+    argument. What tells them apart is where that was raised.
+    """
+    happened = error.args[-1] if isinstance(error, ProtocolError) else error.__cause__
+    if not isinstance(happened, BaseException):
+        return False
+    names = {frame.f_code.co_name for frame, _ in walk_tb(happened.__traceback__)}
+    return not names.isdisjoint({"_validate_conn", "_prepare_proxy"})

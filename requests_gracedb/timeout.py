@@ -1,0 +1,74 @@
+"""No request waits for ever."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from urllib3.util import Timeout
+
+TimeoutTypes = Union[float, tuple[Union[float, None], Union[float, None]], None]
+
+
+class TimeoutAdapter(HTTPAdapter):
+    """An adapter with a timeout for requests that set none.
+
+    requests waits without end unless told otherwise, so that a server that hangs takes along
+    whoever waits for it.
+
+    Parameters
+    ----------
+    timeout : float, tuple of two floats, or None, default (10, 120)
+        How many seconds to wait for a connection, and for the server between two bytes; a single
+        number is for both, and None is no limit. The ``timeout`` of a request comes first.
+    **kwargs
+        See `requests.adapters.HTTPAdapter`.
+
+    Raises
+    ------
+    ValueError
+        ``timeout`` is none of these, or not positive.
+
+    Examples
+    --------
+    >>> session.mount("https://gracedb.ligo.org/", TimeoutAdapter(timeout=(5, 60)))
+    """
+
+    def __init__(self, *, timeout: TimeoutTypes = (10, 120), **kwargs: Any) -> None:
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        Timeout(connect=connect, read=read)  # It raises ValueError now rather than at each request.
+        self.timeout = timeout
+        super().__init__(**kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "timeout": self.timeout}
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Response:
+        """Send a request.
+
+        Parameters
+        ----------
+        request, stream, timeout, verify, cert, proxies
+            See `requests.adapters.HTTPAdapter.send`.
+
+        Returns
+        -------
+        requests.Response
+
+        Raises
+        ------
+        requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout
+            The server did not answer in time.
+        """
+        if timeout is None:
+            timeout = self.timeout
+        return super().send(request, stream, timeout, verify, cert, proxies)
