@@ -100,10 +100,12 @@ class GraceDBAuth(AuthBase):
             source = SciTokenAuth.discover(auth_reload, auth_reload_timeout) or NetrcAuth(url)
         if url is not None and not force_noauth:
             source.only_origin = Origin.of(url)
-        self._source = source
-        self._fail_if_noauth = fail_if_noauth and isinstance(source, NetrcAuth)
-        if self._fail_if_noauth and isinstance(source, NetrcAuth) and not source.hosts:
+        if fail_if_noauth and isinstance(source, NetrcAuth) and not source.hosts:
             raise ValueError(_NOTHING_FOUND)
+        self._url = url
+        self._source = source
+        # Without a URL, it is each request's own host that netrc may have nothing for.
+        self._fail_if_noauth = fail_if_noauth and url is None
 
     def __repr__(self) -> str:
         return f"<GraceDBAuth {self._source!r}>"
@@ -129,9 +131,22 @@ class GraceDBAuth(AuthBase):
         """
         request = self._source(request)
         if self._fail_if_noauth and "Authorization" not in request.headers:
-            if self._source.only_origin is None:
-                raise ValueError(_NOTHING_FOUND)
+            raise ValueError(_NOTHING_FOUND)
         return request
+
+    def describe(self) -> dict[str, Any]:
+        """Tell which credential is used, and why no other, as ``python -m requests_gracedb`` does.
+
+        Returns
+        -------
+        dict
+            ``url``; ``places``, a list of dicts of which each has ``place``, ``found`` and
+            ``used``; ``token``, a dict with the claims of the token that is used, or None;
+            ``problem``, what keeps the credential from being used, or None. No secret is in it.
+        """
+        from .help import describe
+
+        return describe(self._url, self._source)
 
 
 class NetrcAuth(CredentialAuth):
@@ -163,8 +178,8 @@ class NetrcAuth(CredentialAuth):
 
     def __init__(self, url: str | None = None) -> None:
         self._url = url
-        self._path = os.path.expanduser(os.environ.get("NETRC", "~/.netrc"))
-        self._entries = _read_netrc(self._path)
+        self.path = os.path.expanduser(os.environ.get("NETRC", "~/.netrc"))
+        self._entries = _read_netrc(self.path)
         if url is not None:
             self.only_origin = Origin.of(url)
             hosts = self.only_origin.host, "default"
@@ -172,10 +187,15 @@ class NetrcAuth(CredentialAuth):
 
     def __repr__(self) -> str:
         hosts = ", ".join(sorted(self._entries)) or "no host"
-        return f"<NetrcAuth {self._path}, {hosts}>"
+        return f"<NetrcAuth {self.path}, {hosts}>"
 
     def __reduce__(self) -> tuple[type[NetrcAuth], tuple[str | None]]:
         return NetrcAuth, (self._url,)
+
+    @property
+    def place(self) -> str:
+        """Where the credential comes from."""
+        return "netrc"
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -214,6 +234,11 @@ class NoAuth(CredentialAuth):
     --------
     >>> session.get("https://gracedb.ligo.org/api/superevents/", auth=NoAuth())
     """
+
+    @property
+    def place(self) -> str:
+        """Where no credential comes from."""
+        return "force_noauth"
 
     def authorization(self, origin: Origin) -> None:
         """Get no credential.
@@ -262,7 +287,11 @@ class _BasicAuth(CredentialAuth):
         self._authorization = _basic_authorization(username, password)
 
     def __repr__(self) -> str:
-        return "<username and password>"
+        return f"<{self.place}>"
+
+    @property
+    def place(self) -> str:
+        return "username and password"
 
     def authorization(self, origin: Origin) -> str:
         return self._authorization

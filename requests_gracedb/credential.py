@@ -79,6 +79,11 @@ class CredentialAuth(AuthBase):
     #: The only origin that gets the credential; None for that of each request.
     only_origin: Origin | None = None
 
+    @property
+    def place(self) -> str:
+        """Where the credential comes from, for `~requests_gracedb.GraceDBAuth.describe`."""
+        raise NotImplementedError
+
     def authorization(self, origin: Origin) -> str | None:
         """Get the value of the Authorization header for an origin.
 

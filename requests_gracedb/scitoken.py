@@ -11,7 +11,6 @@ import stat
 import time
 import warnings
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from math import inf
 from threading import Lock
@@ -106,14 +105,20 @@ class SciTokenAuth(CredentialAuth):
         OSError, ValueError
             There is one, but it cannot be used: see `SciTokenAuth`.
         """
-        for source in _discoverable():
-            auth = cls.__new__(cls)
-            auth._start(source, auth_reload_timeout if auth_reload else None)
-            return auth
+        for source in discovery_places():
+            if source.is_there:
+                auth = cls.__new__(cls)
+                auth._start(source, auth_reload_timeout if auth_reload else None)
+                return auth
         return None
 
     def __repr__(self) -> str:
-        return f"<SciTokenAuth {self._source}, {_describe_expiry(self._expiry)}>"
+        return f"<SciTokenAuth {self.place}, {_describe_expiry(self._expiry)}>"
+
+    @property
+    def place(self) -> str:
+        """Where the token comes from."""
+        return str(self._source)
 
     def __getstate__(self) -> tuple[_Source, float | None, Origin | None]:
         return self._source, self._auth_reload_timeout, self.only_origin
@@ -167,7 +172,7 @@ class SciTokenAuth(CredentialAuth):
     def _use(self, token: str) -> None:
         self._token = token
         self._authorization = f"Bearer {token}"
-        self._expiry = _expiry(token)
+        self._expiry = expiry_of(token)
         timeout = self._auth_reload_timeout
         self._reload_at = inf if timeout is None else self._expiry - timeout
 
@@ -187,6 +192,25 @@ class SciTokenAuth(CredentialAuth):
                 _logger.warning("%s is half written; the token before stays in use", self._source)
             elif token != self._token:
                 self._use(token)
+
+
+def discovery_places() -> list[_TokenFile | _TokenVariable]:
+    """List the places of WLCG Bearer Token Discovery, whether there is a token or not.
+
+    Returns
+    -------
+    list
+        In the order of the specification.
+    """
+    name = f"bt_u{os.geteuid()}"
+    runtime_directory = os.environ.get("XDG_RUNTIME_DIR")
+    paths = (
+        os.environ.get("BEARER_TOKEN_FILE"),
+        runtime_directory and os.path.join(runtime_directory, name),
+        os.path.join("/tmp", name),
+    )
+    files = [_TokenFile(os.path.abspath(path)) for path in paths if path]
+    return [_TokenVariable("BEARER_TOKEN"), *files]
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
@@ -209,6 +233,26 @@ def unverified_claims(token: str) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
+def expiry_of(token: str) -> float:
+    """Get the time at which a JSON Web Token expires, without verifying anything.
+
+    Parameters
+    ----------
+    token : str
+        Any bearer token.
+
+    Returns
+    -------
+    float
+        Seconds since the epoch; infinity for a token without ``exp``.
+    """
+    expiry = unverified_claims(token).get("exp")
+    try:
+        return float(expiry) if isinstance(expiry, (int, float)) else inf
+    except OverflowError:
+        return inf
+
+
 def _source(token: Token) -> _Source:
     if isinstance(token, (str, os.PathLike)):
         return _TokenFile(os.path.abspath(token))
@@ -221,23 +265,20 @@ def _source(token: Token) -> _Source:
     )
 
 
-def _discoverable() -> Iterator[_Source]:
-    if os.environ.get("BEARER_TOKEN"):
-        yield _TokenVariable("BEARER_TOKEN")
-    name = f"bt_u{os.geteuid()}"
-    directories = os.environ.get("XDG_RUNTIME_DIR"), "/tmp"
-    candidates = [os.path.join(directory, name) for directory in directories if directory]
-    for path in [os.environ.get("BEARER_TOKEN_FILE"), *candidates]:
-        if path and os.path.isfile(path) and os.access(path, os.R_OK):
-            yield _TokenFile(os.path.abspath(path))
-
-
 class _TokenFile:
     is_external = True
     warning = ""
 
     def __init__(self, path: str) -> None:
         self._path = path
+
+    @property
+    def exists(self) -> bool:
+        return os.path.exists(self._path)
+
+    @property
+    def is_there(self) -> bool:
+        return os.path.isfile(self._path) and os.access(self._path, os.R_OK)
 
     def __str__(self) -> str:
         return f"token file {self._path}"
@@ -267,6 +308,14 @@ class _TokenVariable:
 
     def __init__(self, name: str) -> None:
         self._name = name
+
+    @property
+    def exists(self) -> bool:
+        return self._name in os.environ
+
+    @property
+    def is_there(self) -> bool:
+        return bool(os.environ.get(self._name))
 
     def __str__(self) -> str:
         return f"environment variable {self._name}"
@@ -323,15 +372,6 @@ def _bearer_token(content: bytes, name: str) -> str:
 
 def _decoded(part: str) -> bytes:
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))
-
-
-def _expiry(token: str) -> float:
-    """Get the ``exp`` claim, in seconds since the epoch; infinity where there is none."""
-    expiry = unverified_claims(token).get("exp")
-    try:
-        return float(expiry) if isinstance(expiry, (int, float)) else inf
-    except OverflowError:
-        return inf
 
 
 def _describe_expiry(expiry: float) -> str:
