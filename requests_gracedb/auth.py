@@ -324,7 +324,7 @@ def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
     try:
         hosts = netrc(path).hosts
     except NetrcParseError as error:
-        line = error.lineno
+        line = _line_of(error, path)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
     else:
@@ -334,4 +334,20 @@ def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
             if login or account or password
         }
     # Not from within the except clause: the exceptions above show the content.
-    raise ValueError(f"netrc file {path} is broken in line {line}: it has host, login and password")
+    raise ValueError(
+        f"netrc file {path} is broken in line {line}: an entry is a line "
+        "machine HOST login NAME password PASSWORD"
+    )
+
+
+def _line_of(error: NetrcParseError, path: str) -> int:
+    """Find the line of a broken netrc file.
+
+    The parser (Python 3.13) has counted the line break behind the word that it stumbled over.
+    """
+    line = error.lineno or 1
+    with open(path, encoding="utf-8", errors="replace") as file:
+        words = [text.split() for text in file.read().splitlines()[:line]]
+    if 1 < line and words[line - 2] and repr(words[line - 2][-1]) in error.msg:
+        return line - 1
+    return line
