@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
-from requests.utils import DEFAULT_PORTS, rewind_body
+from requests.utils import rewind_body
 
 from .errors import read_body
 from .retry import is_repeatable
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class InsecureTransportError(ValueError):
@@ -218,9 +221,8 @@ def _origin(url: str) -> Origin:
     # By the parser that HTTPAdapter.build_connection_pool_key_attributes uses (requests 2.34):
     # where parsers disagree about a hostile URL, the one that opens the connection decides.
     parts = urlsplit(url)
-    return Origin(
-        parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
-    )
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return Origin(parts.scheme, parts.hostname or "", port)
 
 
 def _is_loopback(host: str) -> bool:

@@ -80,7 +80,7 @@ def describe(
     dict
         See `GraceDBAuth.describe`.
     """
-    found = {"force_noauth": "not set", "token": "not given", "username and password": "not given"}
+    found = dict.fromkeys(("force_noauth", "token", "username and password"), "not given")
     found.update(_token_places())
     found["netrc"] = _netrc(url)
     used = credential.place if credential is not None else None

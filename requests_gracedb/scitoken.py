@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MAXIMUM_SIZE = 64 * 1024  # bytes
 _B64TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+_TMP = "/tmp"  # nosec: that it is this directory is what the specification says
 _DEFAULT_LIFETIME = 600  # seconds, the default of scitokens.SciToken.serialize
 
 _logger = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ def discovery_places() -> list[_TokenFile | _TokenVariable]:
     paths = (
         os.environ.get("BEARER_TOKEN_FILE"),
         runtime_directory and os.path.join(runtime_directory, name),
-        os.path.join("/tmp", name),
+        os.path.join(_TMP, name),
     )
     files = [_TokenFile(os.path.abspath(path)) for path in paths if path]
     return [_TokenVariable("BEARER_TOKEN"), *files]

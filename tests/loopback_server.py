@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.message import Message
@@ -50,22 +51,95 @@ def redirect(url: str, status: int = 302) -> Answer:
 Script = Union[Answer, Callable[["Handler"], None]]
 
 
+# Items of a script: what goes wrong after a request has arrived.
+
+
+def drop(handler: Handler) -> None:
+    """Close the connection without an answer."""
+    handler.drop()
+
+
+def reset(handler: Handler) -> None:
+    """Close the connection with a RST, without an answer."""
+    handler.reset()
+
+
+def half_an_answer(handler: Handler) -> None:
+    """Close the connection in the middle of the first line.
+
+    In the middle of the headers, http.client takes it for an answer without a body.
+    """
+    handler.wfile.write(b"HTTP/1.1 2")
+    handler.drop()
+
+
+def half_a_body(handler: Handler) -> None:
+    """Close the connection before the end that Content-Length tells."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ")
+    handler.drop()
+
+
+def answer_and_drop(handler: Handler) -> None:
+    """Close the connection after the answer, which did not say so."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole")
+    handler.drop()
+
+
+def silence(handler: Handler) -> None:
+    """Say nothing until the client goes away."""
+    handler.rfile.read(1)
+    handler.drop()
+
+
+def slowly(answer: bytes, pause: float) -> Script:
+    """Send an answer byte by byte."""
+
+    def send(handler: Handler) -> None:
+        for byte in answer:
+            handler.wfile.write(bytes([byte]))
+            time.sleep(pause)
+
+    return send
+
+
+# Greetings: what goes wrong before TLS.
+
+
+def reset_at_once(connection: socket.socket) -> None:
+    """Close a connection with a RST when the client has said hello."""
+    connection.recv(1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def silence_at_once(connection: socket.socket) -> None:
+    """Let the client talk to nobody until it goes away."""
+    while connection.recv(4096):
+        pass
+    connection.close()
+
+
 class LoopbackServer:
     """A server, as a context manager, on a port that the system chooses.
 
     ``script`` holds the next answers; when it is used up, ``answer`` is asked, which says 200 to
     everything. An item of the script may also be a function of the request handler, which then does
-    what it wants with the connection.
+    what it wants with the connection. ``greetings`` holds what to do with the next connections
+    themselves, before TLS starts on them.
     """
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, context: ssl.SSLContext | None = None, *, port: int = 0, backlog: int = 128
+    ) -> None:
         self.requests: list[Received] = []
         self.connections = 0
+        self.greetings: list[Callable[[socket.socket], None]] = []
         self.script: list[Script] = []
         self.answer: Callable[[Received], Script] = lambda received: Answer()
         self._context = context
         self._lock = threading.Lock()
-        self._server = _Server(self)
+        self._numbers = threading.local()
+        self._server = _Server(self, port, backlog)
         scheme = "https" if context else "http"
         self.port = self._server.server_address[1]
         self.url = f"{scheme}://localhost:{self.port}"
@@ -94,9 +168,19 @@ class LoopbackServer:
         """Count a connection, and start TLS on it."""
         with self._lock:
             self.connections += 1
+            self._numbers.own = self.connections
+            greeting = self.greetings.pop(0) if self.greetings else None
+        if greeting is not None:
+            greeting(connection)
         if self._context is None:
             return connection
         return self._context.wrap_socket(connection, server_side=True)
+
+    @property
+    def number(self) -> int:
+        """The number of the connection that the running thread serves."""
+        number: int = self._numbers.own
+        return number
 
     def next(self, received: Received) -> Script:
         """Record a request and find the answer."""
@@ -117,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.owner: LoopbackServer = self.server.owner  # type: ignore[attr-defined]
         self.request = self.owner.wrap(self.request)
-        self.number = self.owner.connections
+        self.number = self.owner.number
         super().setup()
 
     def finish(self) -> None:
@@ -183,11 +267,11 @@ class _Server(ThreadingHTTPServer):
     # Joined at the end of the test: a thread that outlives it would be a leak.
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
 
-    def __init__(self, owner: LoopbackServer) -> None:
+    def __init__(self, owner: LoopbackServer, port: int, backlog: int) -> None:
         self.owner = owner
-        super().__init__(("127.0.0.1", 0), Handler)
+        self.request_queue_size = backlog
+        super().__init__(("127.0.0.1", port), Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # A client that does not trust the certificate, say: the test sees it at the client.
