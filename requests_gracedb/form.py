@@ -10,12 +10,13 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import lru_cache, partial
 from io import FileIO
 from mimetypes import MimeTypes
 from typing import IO, Any, NamedTuple, Union
 
+from requests.structures import CaseInsensitiveDict
 from requests.utils import guess_filename, to_key_val_list
 
 _BLOCK_SIZE = 256 * 1024  # bytes
@@ -218,6 +219,8 @@ def _is_several(value: Any) -> bool:
 def _as_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
     if isinstance(file, os.PathLike):
         return file, None, None, None
+    if file is None:
+        file = ()
     if not isinstance(file, (tuple, list)):
         return guess_filename(file) or name, file, None, None
     if not 1 <= len(file) <= 4:
@@ -245,12 +248,11 @@ def _file(name: str, filename: Any, content: Any, content_type: Any, headers: An
             f"the file of field {name!r} must be a path, an open file, bytes or str, "
             f"not {type(content).__name__}"
         )
-    headers = dict(headers or {})
-    has_content_type = any(field.lower() == "content-type" for field in headers)
-    if content_type is None and filename is not None and not has_content_type:
+    headers = CaseInsensitiveDict(headers or {})
+    if content_type is None and filename is not None and "Content-Type" not in headers:
         content_type = guess_content_type(filename)
     if content_type:
-        headers = {"Content-Type": content_type, **headers}
+        headers["Content-Type"] = content_type
     return _Part(_header(name, filename, headers), content)
 
 
@@ -316,13 +318,16 @@ class _File:
 
     def _size_of(self, file: IO[bytes]) -> int:
         """Measure what follows the start position, and go there."""
-        size = file.seek(0, os.SEEK_END) - self._start
+        file.seek(0, os.SEEK_END)
+        size = file.tell() - self._start
         file.seek(self._start)
         return max(0, size)
 
 
 def _from_disk(path: str) -> _File:
     if path == "-":
+        if sys.stdin is None:
+            raise ValueError("there is no standard input to read a file from")
         return _spooled("standard input", getattr(sys.stdin, "buffer", sys.stdin))
     path = os.path.abspath(path)
     opened = partial(FileIO, path)
@@ -347,10 +352,11 @@ def _left_open(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
 
 def _spooled(name: str, file: IO[Any]) -> _File:
     """Copy to a temporary file, which can be measured and reread, and vanishes with the form."""
-    copy = tempfile.TemporaryFile()
-    while block := file.read(_BLOCK_SIZE):
-        copy.write(block.encode() if isinstance(block, str) else block)
-    copy.seek(0)
-    content = _File(name, partial(_left_open, copy))
-    weakref.finalize(content, copy.close)
+    with ExitStack() as stack:
+        copy = stack.enter_context(tempfile.TemporaryFile())
+        while block := file.read(_BLOCK_SIZE):
+            copy.write(block.encode() if isinstance(block, str) else block)
+        copy.seek(0)
+        content = _File(name, partial(_left_open, copy))
+        weakref.finalize(content, stack.pop_all().close)
     return content
