@@ -252,7 +252,8 @@ def _file(name: str, filename: Any, content: Any, content_type: Any, headers: An
     if content_type is None and filename is not None and "Content-Type" not in headers:
         content_type = guess_content_type(filename)
     if content_type:
-        headers["Content-Type"] = content_type
+        headers.pop("Content-Type", None)
+        headers = {"Content-Type": content_type, **headers}
     return _Part(_header(name, filename, headers), content)
 
 

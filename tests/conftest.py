@@ -22,6 +22,15 @@ from .loopback_server import LoopbackServer
 NOBODY = 4_000_000_000
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of these tests."""
+    parser.addoption(
+        "--soak-seconds",
+        type=float,
+        help="how long each test under load lasts, rather than for a number of requests",
+    )
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home directory, and none of the user's settings in the environment."""

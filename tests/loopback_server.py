@@ -14,9 +14,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.message import Message
+from http.client import parse_headers
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from types import TracebackType
 from typing import Union
+from urllib.parse import urlsplit, urlunsplit
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,82 @@ class Handler(BaseHTTPRequestHandler):
         self.request.close()
 
     def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class ProxyServer:
+    """A proxy for http, and for https by CONNECT, as a context manager.
+
+    ``requests`` holds the first line and the headers of what it was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, Message]] = []
+        self._server = _Proxy(self)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> ProxyServer:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _ProxyHandler(StreamRequestHandler):
+    rbufsize = 0  # What follows the headers is for whoever is behind the proxy.
+
+    def handle(self) -> None:
+        line = self.rfile.readline().decode("latin-1")
+        headers = parse_headers(self.rfile)
+        self.server.owner.requests.append((line.strip(), headers))  # type: ignore[attr-defined]
+        method, target, version = line.split()
+        url = urlsplit(target if "://" in target else f"//{target}")
+        with socket.create_connection(("127.0.0.1", url.port or 80)) as upstream:
+            if method == "CONNECT":
+                self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                del headers["Connection"]
+                headers["Connection"] = "close"
+                line = f"{method} {urlunsplit(('', '', *url[2:]))} {version}\r\n"
+                head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                upstream.sendall(f"{line}{head}\r\n".encode("latin-1"))
+            there = threading.Thread(target=_relay, args=(self.connection, upstream))
+            there.start()
+            _relay(upstream, self.connection)
+            there.join()
+
+
+def _relay(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    except OSError:
+        pass
+    for connection in (source, target):
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # It is closed already.
+
+
+class _Proxy(ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, owner: ProxyServer) -> None:
+        self.owner = owner
+        super().__init__(("127.0.0.1", 0), _ProxyHandler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
         pass
 
 
