@@ -190,7 +190,7 @@ class NetrcAuth(CredentialAuth):
         return f"<NetrcAuth {self.path}, {hosts}>"
 
     def __reduce__(self) -> tuple[type[NetrcAuth], tuple[str | None]]:
-        return NetrcAuth, (self._url,)
+        return type(self), (self._url,)
 
     @property
     def place(self) -> str:
@@ -259,7 +259,8 @@ class NoAuth(CredentialAuth):
 class AuthAdapter(HTTPAdapter):
     """An adapter that keeps the credential of a `GraceDBAuth` or its like right across redirects.
 
-    The origin that the credential was meant for gets it again, and no other gets any.
+    The origin that the credential was meant for gets it again, and no other gets any. Nor does a
+    proxy, as long as the request goes through it in clear text.
 
     Parameters
     ----------
@@ -268,18 +269,23 @@ class AuthAdapter(HTTPAdapter):
     """
 
     def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
-        """Set the Authorization header of a request that follows a redirect.
+        """Set or remove the Authorization header of a request that follows a redirect.
 
         Parameters
         ----------
         request : requests.PreparedRequest
         **kwargs
             The parameters of `requests.adapters.HTTPAdapter.send`.
+
+        Raises
+        ------
+        InsecureTransportError
+            The credential would go over plain http to a proxy. Nothing was sent.
         """
         super().add_headers(request, **kwargs)
         for hook in request.hooks["response"]:
             if isinstance(hook, Credential):
-                hook.restore(request)
+                hook.protect(request, kwargs.get("proxies"))
 
 
 class _BasicAuth(CredentialAuth):
@@ -323,10 +329,8 @@ def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
     line: int | None = None
     try:
         hosts = netrc(path).hosts
-    except NetrcParseError as error:
+    except (NetrcParseError, UnicodeDecodeError) as error:
         line = _line_of(error, path)
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
     else:
         return {
             host.lower(): (login or account or "", password or "")
@@ -340,14 +344,14 @@ def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
     )
 
 
-def _line_of(error: NetrcParseError, path: str) -> int:
-    """Find the line of a broken netrc file.
-
-    The parser (Python 3.13) has counted the line break behind the word that it stumbled over.
-    """
-    line = error.lineno or 1
+def _line_of(error: NetrcParseError | UnicodeDecodeError, path: str) -> int:
+    """Find the line of a broken netrc file."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        words = [text.split() for text in file.read().splitlines()[:line]]
-    if 1 < line and words[line - 2] and repr(words[line - 2][-1]) in error.msg:
-        return line - 1
-    return line
+        lines = file.read().split("\n")
+    if isinstance(error, UnicodeDecodeError):
+        # The error counts from the start of the block that was read.
+        return next(number for number, line in enumerate(lines, 1) if "\ufffd" in line)
+    # The parser has counted the line break behind the word that it stumbled over (Python 3.13).
+    line = error.lineno or 1
+    words = lines[line - 2].split() if line > 1 else []
+    return line - 1 if words and repr(words[-1]) in error.msg else line

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
-from requests.utils import rewind_body
+from requests.utils import rewind_body, select_proxy
 
 from .errors import read_body
 from .retry import is_repeatable
@@ -58,12 +58,15 @@ class Origin(NamedTuple):
 
         Raises
         ------
-        requests.exceptions.InvalidURL, requests.exceptions.MissingSchema
-            It is not an absolute URL. Both are a `ValueError`.
+        ValueError
+            It is not an absolute http or https URL.
         """
         request = PreparedRequest()
         request.prepare_url(url, None)
-        return _origin(request.url or "")
+        origin = _origin(request.url or "")
+        if origin.scheme not in _DEFAULT_PORTS:
+            raise ValueError("a URL of a service starts with https:// or http://")
+        return origin
 
     @property
     def is_secure(self) -> bool:
@@ -167,9 +170,10 @@ class Credential:
         self, origin: Origin, request: PreparedRequest, auth: CredentialAuth | None
     ) -> None:
         self._origin = origin
-        self._value = request.headers.get("Authorization")
         self._auth = auth
-        self._redirected = False
+        value = request.headers.get("Authorization")
+        self._values = [] if value is None else [value]
+        self._redirected = self._repeated = False
 
     def __getstate__(self) -> dict[str, Any]:
         # A response, or the exception that holds it, is of use where the token file is not.
@@ -177,36 +181,56 @@ class Credential:
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
         """See every response to the request, as requests calls its hooks."""
-        if response.status_code == 401 and self._auth is not None:
-            response = self._repeat(response, **kwargs)
-        self._redirected = self._redirected or response.is_redirect
+        if response.status_code == 401 and self._auth is not None and not self._repeated:
+            response = self._repeat(self._auth, response, **kwargs)
+        self._redirected = response.is_redirect
+        self._repeated = self._repeated and response.is_redirect
         return response
 
-    def restore(self, request: PreparedRequest) -> None:
-        """Undo what a redirect did to the request's Authorization header.
+    def protect(self, request: PreparedRequest, proxies: dict[str, str] | None) -> None:
+        """See to it that a request has the credential at its origin, and nowhere else.
 
         Parameters
         ----------
         request : requests.PreparedRequest
-            A request that is about to be sent. One that follows no redirect stays as it is.
-        """
-        if not self._redirected:
-            return
-        if self._value is not None and _origin(request.url or "") == self._origin:
-            request.headers["Authorization"] = self._value
-        else:
-            request.headers.pop("Authorization", None)
+            It is about to be sent. What the user did to its headers after authentication stays,
+            but for what a redirect has done since.
+        proxies : dict or None
+            The proxies that requests found for it.
 
-    def _repeat(self, response: Response, **kwargs: Any) -> Response:
+        Raises
+        ------
+        InsecureTransportError
+            The credential would go over plain http to a proxy. Nothing was sent.
+        """
+        url = request.url or ""
+        is_home = _origin(url) == self._origin
+        if self._redirected:
+            request.headers.pop("Authorization", None)
+            if is_home and self._values:
+                request.headers["Authorization"] = self._values[-1]
+        if self._auth is None or request.headers.get("Authorization") not in self._values:
+            return
+        if not is_home:
+            del request.headers["Authorization"]
+        elif self._origin.scheme == "http" and select_proxy(url, proxies):
+            raise InsecureTransportError(
+                f"refused to send a credential for {self._origin} in clear text to a proxy: use "
+                "https, or name the host in the environment variable no_proxy"
+            )
+
+    def _repeat(self, auth: CredentialAuth, response: Response, **kwargs: Any) -> Response:
         """Send the request again with a renewed credential, as requests' HTTPDigestAuth does."""
         request = response.request.copy()
-        if request.headers.get("Authorization") != self._value or not is_repeatable(request):
+        rejected = request.headers.get("Authorization")
+        if rejected not in self._values or not is_repeatable(request):
             return response  # Another origin, somebody else's credential, or a body that is gone.
-        value = self._auth.renewed(str(self._value)) if self._auth else None
+        value = auth.renewed(str(rejected))
         if value is None:
             return response
-        self._auth = None
-        self._value = request.headers["Authorization"] = value
+        self._repeated = True
+        self._values.append(value)
+        request.headers["Authorization"] = value
         read_body(response)
         if request._body_position is not None:
             rewind_body(request)

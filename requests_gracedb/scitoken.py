@@ -140,8 +140,9 @@ class SciTokenAuth(CredentialAuth):
         -------
         str
         """
+        authorization = self._authorization
         if time.time() >= self._reload_at:
-            self._reload(self._authorization)
+            self._reload(authorization)
         return self._authorization
 
     def renewed(self, rejected: str) -> str | None:
@@ -175,6 +176,9 @@ class SciTokenAuth(CredentialAuth):
         self._authorization = f"Bearer {token}"
         self._expiry = expiry_of(token)
         timeout = self._auth_reload_timeout
+        if timeout is not None and not self._source.is_external:
+            # Each reading is a new token, and none lives longer than the first.
+            timeout = min(timeout, (self._expiry - time.time()) / 2)
         self._reload_at = inf if timeout is None else self._expiry - timeout
 
     def _reload(self, stale: str) -> None:
@@ -342,11 +346,17 @@ class _TokenObject:
         serialized: str | None = self._token._serialized_token
         can_serialize = self._token._key is not None
         if can_serialize and (self._is_read or serialized is None):
-            serialized = self._token.serialize(lifetime=self._lifetime(serialized)).decode()
+            serialized = self._serialize(self._lifetime(serialized))
         if serialized is None:
             raise ValueError("the SciToken was never serialized, and has no private key for that")
         self._is_read = True
         return _bearer_token(serialized.encode(), str(self))
+
+    def _serialize(self, lifetime: int) -> str:
+        try:
+            return str(self._token.serialize(lifetime=lifetime), "ascii")
+        except Exception as error:  # Those of scitokens and PyJWT have nothing else in common.
+            raise ValueError(f"the SciToken cannot be serialized: {error}") from error
 
     def _lifetime(self, serialized: str | None) -> int:
         claims = unverified_claims(serialized or "")
@@ -387,12 +397,13 @@ def _is_cut_off(token: str, previous: str) -> bool:
 
     A signature of the same key and algorithm, which the header names, has the same length.
     """
-    if not unverified_claims(previous) or not "eyJ".startswith(token[:3]):
-        return False  # One of them is opaque.
+    # JSON starts with a brace: what does not, in Base64, is no part of a JSON Web Token.
+    if not unverified_claims(previous) or not re.match("e(?:[w-z]|$)", token):
+        return False
     header, _, rest = token.partition(".")
     previous_header, _, previous_rest = previous.partition(".")
     signature, previous_signature = rest.partition(".")[2], previous_rest.partition(".")[2]
-    return not unverified_claims(token) or (
-        token.count(".") < previous.count(".")
-        or (header == previous_header and len(signature) < len(previous_signature))
-    )
+    complete = len(previous_signature)
+    if header != previous_header:
+        complete = min(1, complete)
+    return not unverified_claims(token) or len(signature) < complete

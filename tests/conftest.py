@@ -13,13 +13,16 @@ import pytest
 import requests
 import trustme
 
-from requests_gracedb import GraceDBAdapter
+from requests_gracedb import GraceDBAdapter, scitoken
 
 from .gracedb_server import GraceDBServer
 from .loopback_server import LoopbackServer
 
-# A user that nobody is: /tmp/bt_u... of whoever runs the tests is not looked at.
+# A user that nobody is.
 NOBODY = 4_000_000_000
+
+# Where the last token of discovery is, but for the tests, which leave the user's own alone.
+TMP = scitoken._TMP
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +51,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
+    tmp = tmp_path / "tmp"
+    tmp.mkdir()
+    monkeypatch.setattr(scitoken, "_TMP", str(tmp))
     return path
 
 

@@ -14,7 +14,7 @@ import pytest
 import scitokens
 from freezegun import freeze_time
 
-from requests_gracedb import GraceDBAuth
+from requests_gracedb import GraceDBAuth, scitoken
 from requests_gracedb.help import info, main
 
 from .conftest import make_token, write_netrc, write_token
@@ -56,7 +56,7 @@ def test_it_tells_every_place_of_the_search_order(
         "environment variable BEARER_TOKEN",
         "token file /nowhere/token",
         f"token file {discovered}",
-        f"token file /tmp/bt_u{os.geteuid()}",
+        f"token file {scitoken._TMP}/bt_u{os.geteuid()}",
         "netrc",
     ]
 
