@@ -7,8 +7,7 @@ import os
 import re
 import stat
 from base64 import b64encode
-from netrc import NetrcParseError, netrc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
@@ -17,6 +16,9 @@ from requests.auth import AuthBase
 from .credential import Credential, CredentialAuth, Origin
 from .scitoken import SciTokenAuth, Token
 
+
+if TYPE_CHECKING:
+    from netrc import NetrcParseError
 
 _NOTHING_FOUND = (
     "no credential found: get a token, e.g. with htgettoken, or pass token=, or username= and "
@@ -315,6 +317,8 @@ def _basic_authorization(username: str, password: str) -> str:
 
 
 def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
+    from netrc import NetrcParseError, netrc  # as requests does: most programs need none
+
     try:
         status = os.stat(path)
     except FileNotFoundError:

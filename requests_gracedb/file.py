@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
-from .form import FormData, guess_content_type
+from .form import BLOCK_SIZE, FormData, guess_content_type
 
 # The boundary of a form that urllib3 made for requests (filepost.choose_boundary, urllib3 2.0).
 _FORM = re.compile(r"multipart/form-data; boundary=([0-9a-f]{32})")
 _FILENAME = re.compile(rb'\r\nContent-Disposition:[^\r\n]*; filename="([^"\r\n]*)"')
+_WORTH_COPYING = 1024 * 1024  # bytes
 _CONTENT_TYPE = re.compile(rb"\r\nContent-Type:", re.IGNORECASE)
 
 
@@ -40,6 +42,33 @@ class FileAdapter(HTTPAdapter):
     ... )
     """
 
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Let urllib3 read files in blocks as large as those of a `FormData`, and not of 16 KiB.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            See `requests.adapters.HTTPAdapter.init_poolmanager`.
+        """
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the same for connections through a proxy.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            See `requests.adapters.HTTPAdapter.proxy_manager_for`.
+
+        Returns
+        -------
+        urllib3.ProxyManager
+        """
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
+        return manager
+
     def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
         """Set the headers of the form and of its parts.
 
@@ -61,11 +90,12 @@ class FileAdapter(HTTPAdapter):
             form = _FORM.fullmatch(str(request.headers.get("Content-Type", "")))
             delimiter = f"--{form[1]}".encode() if form else b""
             if form and request.body.startswith(delimiter):
-                request.body = _with_content_types(request.body, b"\r\n" + delimiter)
-                request.headers["Content-Length"] = str(len(request.body))
+                body = _with_content_types(request.body, b"\r\n" + delimiter)
+                request.headers["Content-Length"] = str(len(body))
+                request.body = body
 
 
-def _with_content_types(body: bytes, delimiter: bytes) -> bytes:
+def _with_content_types(body: bytes, delimiter: bytes) -> bytes | _Pieces:
     pieces: list[bytes | memoryview] = []
     has_file = False
     copied = 0
@@ -86,4 +116,27 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes:
             "there is no file in the form: requests leaves out a file whose content is None. "
             "Pass data=requests_gracedb.FormData(data, files), which reads it from disk"
         )
-    return b"".join([*pieces, memoryview(body)[copied:]]) if pieces else body
+    if not pieces:
+        return body
+    pieces.append(memoryview(body)[copied:])
+    return b"".join(pieces) if len(body) < _WORTH_COPYING else _Pieces(pieces)
+
+
+class _Pieces:
+    """A large body, which takes longer to put together than to look through for what it lacks."""
+
+    def __init__(self, pieces: list[bytes | memoryview]) -> None:
+        self._pieces = pieces
+        self._length = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._pieces)
+
+    def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
+        return bytes, (bytes(self),)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 import sys
 import tempfile
@@ -19,7 +18,8 @@ from typing import IO, Any, NamedTuple, Union
 from requests.structures import CaseInsensitiveDict
 from requests.utils import guess_filename, to_key_val_list
 
-_BLOCK_SIZE = 256 * 1024  # bytes
+#: How many bytes to read and to write at once.
+BLOCK_SIZE = 256 * 1024
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _FIELD_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # RFC 9110, section 5.5
@@ -100,7 +100,7 @@ class FormData:
         *,
         progress: Callable[[int], object] | None = None,
     ) -> None:
-        boundary = secrets.token_hex(16)
+        boundary = os.urandom(16).hex()
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._delimiter = f"--{boundary}\r\n".encode()
         self._end = f"--{boundary}--\r\n".encode()
@@ -146,7 +146,7 @@ class FormData:
         for piece in self._pieces():
             pending.append(piece)
             size += len(piece)
-            if size >= _BLOCK_SIZE:
+            if size >= BLOCK_SIZE:
                 yield b"".join(pending)
                 pending.clear()
                 size = 0
@@ -286,8 +286,8 @@ class _Memory:
         self.size = len(self._content)
 
     def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, self.size, _BLOCK_SIZE):
-            yield self._content[start : start + _BLOCK_SIZE]
+        for start in range(0, self.size, BLOCK_SIZE):
+            yield self._content[start : start + BLOCK_SIZE]
 
 
 class _File:
@@ -304,7 +304,7 @@ class _File:
                 left = self.size
                 is_changed = self._size_of(file) != left
                 while not is_changed and left:
-                    block = file.read(min(left, _BLOCK_SIZE))
+                    block = file.read(min(left, BLOCK_SIZE))
                     left -= len(block)
                     is_changed = not block
                     if block:
@@ -355,7 +355,7 @@ def _spooled(name: str, file: IO[Any]) -> _File:
     """Copy to a temporary file, which can be measured and reread, and vanishes with the form."""
     with ExitStack() as stack:
         copy = stack.enter_context(tempfile.TemporaryFile())
-        while block := file.read(_BLOCK_SIZE):
+        while block := file.read(BLOCK_SIZE):
             copy.write(block.encode() if isinstance(block, str) else block)
         copy.seek(0)
         content = _File(name, partial(_left_open, copy))

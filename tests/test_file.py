@@ -14,7 +14,9 @@ import pytest
 import requests
 
 from requests_gracedb import FileAdapter, FormData, UserAgentAdapter
+from requests_gracedb.form import BLOCK_SIZE
 
+from .conftest import write_netrc
 from .gracedb_server import GraceDBServer
 from .loopback_server import Answer, LoopbackServer, redirect
 
@@ -445,3 +447,64 @@ def test_the_answer_comes_through(session: requests.Session, server: LoopbackSer
     server.script = [Answer(400, body=b"no")]
     response = session.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     assert (response.status_code, response.content) == (400, b"no")
+
+
+class Blocks(io.BytesIO):
+    """A file that remembers how much is read at a time."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.sizes: set[int | None] = set()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.sizes.add(size)
+        return super().read(size)
+
+
+def test_a_file_as_the_body_is_read_in_large_blocks(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    blocks = Blocks(b"content")
+    session.post(server.url, data=blocks)
+    assert blocks.sizes == {BLOCK_SIZE}
+
+
+def test_through_a_proxy_as_well(session: requests.Session, server: LoopbackServer) -> None:
+    blocks = Blocks(b"content")
+    session.post("http://gracedb.invalid/", data=blocks, proxies={"http": server.url})
+    assert blocks.sizes == {BLOCK_SIZE}
+
+
+@pytest.fixture
+def large() -> bytes:
+    """A file that is not worth being copied for what its form lacks."""
+    return bytes(range(256)) * 8192
+
+
+def test_a_large_file_gets_its_media_type(
+    session: requests.Session, server: LoopbackServer, large: bytes
+) -> None:
+    session.post(server.url, data={"a": "b"}, files={"c": ("d.xml", large), "e": ("f.h5", large)})
+    [received] = server.requests
+    assert len(received.body) == int(received.headers["Content-Length"])
+    assert received.body.count(b"\r\nContent-Type: text/xml\r\n\r\n" + large + b"\r\n--") == 1
+    assert received.body.count(b"\r\nContent-Type: application/x-hdf5\r\n\r\n" + large) == 1
+
+
+def test_a_form_with_a_large_file_is_sent_again_whole(
+    session: requests.Session, server: LoopbackServer, large: bytes, home: Path
+) -> None:
+    write_netrc(home, "machine localhost login user password password")
+    server.script = [redirect(server.url, 307)]
+    session.post(server.url, files={"c": ("d.xml", large)})
+    first, second = server.requests
+    assert first.body == second.body
+    assert first.headers["Content-Length"] == second.headers["Content-Length"]
+
+
+def test_a_form_with_a_large_file_pickles(
+    session: requests.Session, server: LoopbackServer, large: bytes
+) -> None:
+    response = session.post(server.url, files={"c": ("d.xml", large)})
+    loaded = pickle.loads(pickle.dumps(response))
+    assert loaded.request.body == server.requests[0].body == bytes(response.request.body)
