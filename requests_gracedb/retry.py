@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from time import perf_counter
 from traceback import walk_tb
 from types import TracebackType
 from typing import Any
@@ -12,9 +15,12 @@ from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError
+from requests.utils import rewind_body
 from urllib3 import BaseHTTPResponse, Retry
 from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import (
+    HTTPError,
     InvalidHeader,
     MaxRetryError,
     ProtocolError,
@@ -122,6 +128,8 @@ class GraceDBRetry(Retry):
         float or None
             Seconds; None if there is no such header, or one that makes no sense.
         """
+        if not self.respect_retry_after_header:
+            return None
         try:
             return super().get_retry_after(response)
         except (InvalidHeader, ValueError, OverflowError):
@@ -197,11 +205,14 @@ class GraceDBRetry(Retry):
         # urllib3 counts the TCP connection; the TLS handshake and the tunnel come first, too.
         return super()._is_connection_error(err) or _is_in_handshake(err)
 
+    def _is_read_error(self, err: Exception) -> bool:
+        return super()._is_read_error(err) or _is_dropped(err)
+
     def _is_worth_repeating(self, error: Exception) -> bool:
         if isinstance(error, ReadTimeoutError):
             return self._is_connection_error(error)
         original = error.original_error if isinstance(error, ProxyError) else error
-        return not isinstance(original, SSLError)
+        return _is_dropped(original) or not isinstance(original, SSLError)
 
     def _is_worth_waiting(self, method: str | None, response: BaseHTTPResponse) -> bool:
         retry_after = self.get_retry_after(response)
@@ -252,12 +263,83 @@ class RetryAdapter(HTTPAdapter):
         -------
         requests.Response
         """
-        adapter = self
-        if not is_repeatable(request):
-            # The same connections, without retries: HTTPAdapter has no parameter for one request.
-            adapter = object.__new__(type(self))
-            adapter.__dict__ = {**self.__dict__, "max_retries": Retry(0, read=False)}
+        adapter = self if is_repeatable(request) else self._with(Retry(0, read=False))
         return super(RetryAdapter, adapter).send(request, stream, timeout, verify, cert, proxies)
+
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+        """Build the response, and see to it that its body is read as a whole.
+
+        Parameters
+        ----------
+        req : requests.PreparedRequest
+        resp : urllib3.response.BaseHTTPResponse
+
+        Returns
+        -------
+        requests.Response
+        """
+        response = super().build_response(req, resp)
+        hooks = req.hooks["response"]
+        is_idempotent = self.max_retries._is_method_retryable(req.method or "")
+        if response.status_code < 300 and is_idempotent and read_whole not in hooks:
+            hooks.insert(0, read_whole)
+        return response
+
+    def _with(self, max_retries: Retry) -> RetryAdapter:
+        """Get the same adapter, with the same connections, for one request with another rule."""
+        adapter = object.__new__(type(self))
+        adapter.__dict__ = {**self.__dict__, "max_retries": max_retries}
+        return adapter
+
+    def _after(self, error: ChunkedEncodingError, request: PreparedRequest) -> RetryAdapter:
+        """Wait, and get the adapter for the next attempt; raise the error if there is none."""
+        broken = ProtocolError("Connection broken", error)
+        try:
+            max_retries = self.max_retries.increment(request.method, request.url, error=broken)
+        except HTTPError:
+            raise error from None
+        max_retries.sleep()
+        return self._with(max_retries)
+
+
+def read_whole(response: Response, stream: bool = False, **kwargs: Any) -> Response:
+    """Read the body of a response, again and again if it breaks off; a response hook of requests.
+
+    The adapter is done when the headers are there, so it is here that a connection drops which
+    drops in the body. It comes before all other hooks.
+
+    Parameters
+    ----------
+    response : requests.Response
+        Of an idempotent request.
+    stream : bool, default False
+        Whether the caller wants to read the body, and does what there is to do.
+    **kwargs
+        The other parameters of the request.
+
+    Returns
+    -------
+    requests.Response
+        One that has been read, unless ``stream`` is set.
+
+    Raises
+    ------
+    requests.exceptions.ChunkedEncodingError
+        The retries are used up.
+    """
+    adapter, request = response.connection, response.request
+    while not stream and isinstance(adapter, RetryAdapter) and is_repeatable(request):
+        try:
+            response.content
+            break
+        except ChunkedEncodingError as error:
+            adapter = adapter._after(error, request)
+        if request._body_position is not None:
+            rewind_body(request)
+        start = perf_counter()
+        response = adapter.send(request, stream=stream, **kwargs)
+        response.elapsed = timedelta(seconds=perf_counter() - start)
+    return response
 
 
 def is_repeatable(request: PreparedRequest) -> bool:
@@ -285,18 +367,29 @@ def _did_nothing(status_code: int, has_retry_after: bool) -> bool:
 
 def _describe(error: Exception) -> str:
     # Not its text, which may have the query of the URL in it.
-    return type(error.args[-1] if isinstance(error, ProtocolError) else error).__name__
+    return type(_happened(error) if isinstance(error, ProtocolError) else error).__name__
+
+
+def _happened(error: Exception) -> object:
+    """Get what urllib3 has made an error of its own of: it is its last argument, or its cause."""
+    last = error.args[-1] if error.args else None
+    return last if isinstance(last, BaseException) else error.__cause__
+
+
+def _is_dropped(error: Exception) -> bool:
+    """Tell whether a TLS connection broke, which ssl (Python 3.13) takes for a failure of TLS."""
+    return isinstance(error, SSLError) and isinstance(_happened(error), ssl.SSLEOFError)
 
 
 def _is_in_handshake(error: Exception) -> bool:
     """Tell whether a connection broke, or timed out, while it was being set up.
 
-    urllib3 (2.8) has the same exceptions for that as for a connection that breaks later: a
-    ReadTimeoutError caused by the timeout, and a ProtocolError with what happened as its last
-    argument. What tells them apart is where that was raised.
+    urllib3 (2.8) has the same exceptions for that as for a connection that breaks later. What tells
+    them apart is where that was raised.
     """
-    happened = error.args[-1] if isinstance(error, ProtocolError) else error.__cause__
-    if not isinstance(happened, BaseException):
+    happened = _happened(error)
+    is_fault = isinstance(error, (ProtocolError, ReadTimeoutError)) or _is_dropped(error)
+    if not is_fault or not isinstance(happened, BaseException):
         return False
     names = {frame.f_code.co_name for frame, _ in walk_tb(happened.__traceback__)}
     return not names.isdisjoint({"_validate_conn", "_prepare_proxy"})

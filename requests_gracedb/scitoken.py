@@ -290,9 +290,10 @@ class _TokenFile:
 
     def read(self) -> str:
         try:
-            with open(self._path, "rb") as file:
+            # Without a buffer, one system call reads it all: the file may be rewritten any time.
+            with open(self._path, "rb", buffering=0) as file:
                 self._check(os.fstat(file.fileno()))
-                content = file.read(_MAXIMUM_SIZE + 1)
+                content = file.read(_MAXIMUM_SIZE + 1) or b""
         except OSError as error:
             problem = f"cannot read the token file ({error.strerror}): get a token, or name another"
             raise OSError(error.errno, problem, self._path) from error

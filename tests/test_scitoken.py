@@ -95,9 +95,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are opened for a token."""
     names: list[str] = []
 
-    def recording_open(name: str, mode: str) -> io.BufferedReader:
+    def recording_open(name: str, mode: str, buffering: int) -> io.FileIO:
         names.append(name)
-        return open(name, "rb")
+        return open(name, "rb", buffering=0)
 
     monkeypatch.setattr(scitoken, "open", recording_open, raising=False)
     return names
@@ -1252,3 +1252,28 @@ def test_a_scitoken_that_lives_shortly_is_serialized_once_for_many_requests(
         assert sent(auth) == first
         clock.tick(40)
         assert sent(auth) != first
+
+
+def test_a_token_is_read_by_a_single_call_of_the_system(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    class Rewritten(io.FileIO):
+        """A file that is rewritten as soon as somebody has read of it."""
+
+        def readinto(self, buffer: Any) -> int | None:
+            calls.append(len(buffer))
+            size = super().readinto(buffer)
+            write_token(path, f"{OLD}and-more")
+            return size
+
+        def read(self, size: int | None = -1) -> bytes:
+            calls.append(size)
+            content = super().read(size)
+            write_token(path, f"{OLD}and-more")
+            return content
+
+    monkeypatch.setattr(scitoken, "open", lambda name, *_, **__: Rewritten(name), raising=False)
+    assert sent(SciTokenAuth(path)) == f"Bearer {OLD}"
+    assert len(calls) == 1
