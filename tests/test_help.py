@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import runpy
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -322,8 +321,11 @@ def test_without_a_credential_nothing_is_checked(
     assert "GET" not in capsys.readouterr().out
 
 
-def test_it_runs_as_a_module(discovered: Path) -> None:
-    command = [sys.executable, "-m", "requests_gracedb", URL]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("requests-gracedb 2")
+def test_it_runs_as_a_module(
+    discovered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["python -m requests_gracedb", URL])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("requests_gracedb", run_name="__main__")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("requests-gracedb 2")
