@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
+from urllib3.util import Retry
+
 from .auth import AuthAdapter
 from .errors import ErrorAdapter
 from .file import FileAdapter
-from .retry import RetryAdapter
-from .timeout import TimeoutAdapter
+from .retry import DEFAULT_RETRIES, RetryAdapter
+from .timeout import DEFAULT_TIMEOUT, TimeoutAdapter, TimeoutTypes
 from .user_agent import UserAgentAdapter
 
 
@@ -34,9 +39,33 @@ class GraceDBAdapter(
         How many connections to keep to one host.
     pool_block : bool, default False
         Whether a thread waits for one of ``pool_maxsize`` connections rather than open another.
+    **kwargs
+        Those of an adapter that this one is mixed with.
 
     Examples
     --------
     >>> session = requests.Session()
     >>> session.mount("https://gracedb.ligo.org/", GraceDBAdapter())
     """
+
+    def __init__(
+        self,
+        *,
+        timeout: TimeoutTypes = DEFAULT_TIMEOUT,
+        max_retries: Retry | int = DEFAULT_RETRIES,
+        user_agent: str | None = None,
+        pool_connections: int = DEFAULT_POOLSIZE,
+        pool_maxsize: int = DEFAULT_POOLSIZE,
+        pool_block: bool = DEFAULT_POOLBLOCK,
+        **kwargs: Any,
+    ) -> None:
+        # Nothing but the signature: the bases take what is theirs.
+        super().__init__(
+            timeout=timeout,
+            max_retries=max_retries,
+            user_agent=user_agent,
+            pool_connections=pool_connections,
+            pool_maxsize=pool_maxsize,
+            pool_block=pool_block,
+            **kwargs,
+        )

@@ -222,6 +222,9 @@ class GraceDBRetry(Retry):
         return retry_after <= self.retry_after_limit
 
 
+DEFAULT_RETRIES = GraceDBRetry()
+
+
 class RetryAdapter(HTTPAdapter):
     """An adapter that sends a request again when that is safe and may help; see `GraceDBRetry`.
 
@@ -240,7 +243,7 @@ class RetryAdapter(HTTPAdapter):
     >>> session.mount("https://gracedb.ligo.org/", RetryAdapter())
     """
 
-    def __init__(self, *, max_retries: Retry | int = GraceDBRetry(), **kwargs: Any) -> None:
+    def __init__(self, *, max_retries: Retry | int = DEFAULT_RETRIES, **kwargs: Any) -> None:
         super().__init__(max_retries=max_retries, **kwargs)
 
     def send(

@@ -8,6 +8,8 @@ from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout
 
+DEFAULT_TIMEOUT = 10.0, 120.0  # seconds
+
 TimeoutTypes = Union[float, tuple[Union[float, None], Union[float, None]], None]
 
 
@@ -35,7 +37,7 @@ class TimeoutAdapter(HTTPAdapter):
     >>> session.mount("https://gracedb.ligo.org/", TimeoutAdapter(timeout=(5, 60)))
     """
 
-    def __init__(self, *, timeout: TimeoutTypes = (10, 120), **kwargs: Any) -> None:
+    def __init__(self, *, timeout: TimeoutTypes = DEFAULT_TIMEOUT, **kwargs: Any) -> None:
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
         Timeout(connect=connect, read=read)  # It raises ValueError now rather than at each request.
         self.timeout = timeout
