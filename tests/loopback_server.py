@@ -140,7 +140,7 @@ class LoopbackServer:
         self.script: list[Script] = []
         self.answer: Callable[[Received], Script] = lambda received: Answer()
         self._context = context
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._numbers = threading.local()
         self._server = _Server(self, port, backlog)
         scheme = "https" if context else "http"
@@ -185,10 +185,16 @@ class LoopbackServer:
         number: int = self._numbers.own
         return number
 
+    def wait_for_requests(self, count: int) -> None:
+        """Wait for requests that the client does not wait to see answered."""
+        with self._lock:
+            self._lock.wait_for(lambda: len(self.requests) >= count, timeout=60)
+
     def next(self, received: Received) -> Script:
         """Record a request and find the answer."""
         with self._lock:
             self.requests.append(received)
+            self._lock.notify_all()
             if self.script:
                 return self.script.pop(0)
         return self.answer(received)

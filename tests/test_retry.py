@@ -598,6 +598,7 @@ def test_a_read_timeout_is_final(
     server.script = [silence]
     with pytest.raises(requests.ReadTimeout):
         session.request(method, server.url, data=b"body", timeout=(60, 0.1))
+    server.wait_for_requests(1)
     assert bodies(server) == [b"body"]
     assert not clock.waits
 

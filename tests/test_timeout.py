@@ -132,7 +132,7 @@ def test_a_server_that_falls_silent_times_out(
     adapter_class: type[Any], server: LoopbackServer
 ) -> None:
     server.script = [Answer(200, {"Content-Length": "10"}, b"half ")]
-    with mounted(adapter_class(timeout=(60, 0.1))) as session:
+    with mounted(adapter_class(timeout=(60, 1))) as session:
         with pytest.raises(requests.ConnectionError, match="Read timed out"):
             session.get(server.url)
 
