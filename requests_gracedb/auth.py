@@ -66,10 +66,17 @@ class GraceDBAuth(AuthBase):
     ValueError
         ``force_noauth`` goes with ``fail_if_noauth``, or ``username`` without ``password`` or the
         other way round; ``fail_if_noauth`` is set and there is no credential (without ``url`` and
-        with a netrc file, it is raised by the request for whose host there is none); ``url`` is
-        none; what was found is malformed.
+        with a netrc file, it is raised by the request for whose host there is none); ``url`` is not
+        an http or https URL; what was found is malformed.
     OSError
         The token file or the netrc file cannot be read, or is open to other users.
+    TypeError
+        ``token`` is neither a path nor a `scitokens.SciToken`.
+
+    Warns
+    -----
+    UserWarning
+        Other users can read the token file.
 
     Examples
     --------
@@ -234,7 +241,7 @@ class NoAuth(CredentialAuth):
 
     Examples
     --------
-    >>> session.get("https://gracedb.ligo.org/api/superevents/", auth=NoAuth())
+    >>> session.get("https://gracedb.ligo.org/api/", auth=NoAuth())
     """
 
     @property

@@ -43,7 +43,7 @@ def Session(  # noqa: N802
 
     Raises
     ------
-    ValueError, OSError
+    ValueError, OSError, TypeError
         See `GraceDBAuth`.
 
     Examples

@@ -19,7 +19,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class InsecureTransportError(ValueError):
-    """A credential was about to go over plain http to a host that is not loopback."""
+    """A credential was about to go over plain http, beyond this machine or to a proxy."""
 
 
 class Origin(NamedTuple):

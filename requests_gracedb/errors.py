@@ -44,19 +44,23 @@ class ErrorAdapter(HTTPAdapter):
     ...     print(error.response.status_code)
     """
 
-    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+    def build_response(
+        self, req: PreparedRequest, resp: Any, *args: Any, **kwargs: Any
+    ) -> Response:
         """Build the response, and see to it that an error is raised.
 
         Parameters
         ----------
         req : requests.PreparedRequest
         resp : urllib3.response.BaseHTTPResponse
+        *args, **kwargs
+            What an adapter that this one is mixed with hands on to itself.
 
         Returns
         -------
         requests.Response
         """
-        response = super().build_response(req, resp)
+        response = super().build_response(req, resp, *args, **kwargs)
         if response.status_code >= 400 and raise_for_status not in req.hooks["response"]:
             req.register_hook("response", raise_for_status)
         return response

@@ -63,7 +63,7 @@ class FormData:
         machine.
     progress : callable, optional
         Called with a number of bytes each time that many have been handed on, and with a negative
-        number when that many must be sent again. ``progress=tqdm(total=len(form)).update`` fits.
+        number when that many must be sent again: what ``tqdm.update`` takes.
 
     Attributes
     ----------
@@ -86,6 +86,9 @@ class FormData:
     it was when the form was made, iterating raises `RuntimeError` naming the file, before the
     closing boundary: requests then closes the connection, and the server sees an incomplete
     request. It is no `OSError`, which urllib3 would take for a fault of the connection.
+
+    A form pickles, without ``progress``, unless an open file is in it. Files on disk are read where
+    the pickle is loaded.
 
     Examples
     --------
@@ -113,7 +116,9 @@ class FormData:
         self._handed_on = 0
 
     def __repr__(self) -> str:
-        return f"<FormData of {len(self._parts)} parts, {self._length} bytes>"
+        # With the boundary in it, no two forms look the same, which a cache may go by.
+        boundary = self.content_type.rpartition("=")[2]
+        return f"<FormData {boundary}: {len(self._parts)} parts, {self._length} bytes>"
 
     def __getstate__(self) -> dict[str, Any]:
         # An exception takes the form along to another process; a progress bar cannot follow.

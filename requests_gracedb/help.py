@@ -42,7 +42,7 @@ def info(url: str | None = None) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        ``url`` is none.
+        ``url`` is not an http or https URL.
     """
     if url is not None:
         Origin.of(url)

@@ -267,21 +267,27 @@ class RetryAdapter(HTTPAdapter):
         requests.Response
         """
         adapter = self if is_repeatable(request) else self._with(Retry(0, read=False))
-        return super(RetryAdapter, adapter).send(request, stream, timeout, verify, cert, proxies)
+        return super(RetryAdapter, adapter).send(
+            request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
+        )
 
-    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
+    def build_response(
+        self, req: PreparedRequest, resp: Any, *args: Any, **kwargs: Any
+    ) -> Response:
         """Build the response, and see to it that its body is read as a whole.
 
         Parameters
         ----------
         req : requests.PreparedRequest
         resp : urllib3.response.BaseHTTPResponse
+        *args, **kwargs
+            What an adapter that this one is mixed with hands on to itself.
 
         Returns
         -------
         requests.Response
         """
-        response = super().build_response(req, resp)
+        response = super().build_response(req, resp, *args, **kwargs)
         hooks = req.hooks["response"]
         is_idempotent = self.max_retries._is_method_retryable(req.method or "")
         if response.status_code < 300 and is_idempotent and read_whole not in hooks:

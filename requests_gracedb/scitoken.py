@@ -41,7 +41,8 @@ class SciTokenAuth(CredentialAuth):
 
     Claims are read without verifying the signature, which is the server's business.
 
-    A pickle of it holds the name of the file, not the token; it is read where the pickle is loaded.
+    A pickle of it holds the name of the file, not the token, which is read where the pickle is
+    loaded. With a `scitokens.SciToken`, it holds that; one with a private key does not pickle.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class SciTokenAuth(CredentialAuth):
 
     Examples
     --------
-    >>> auth = SciTokenAuth("/run/user/1000/bt_u1000", auth_reload=True)
+    >>> auth = SciTokenAuth("bt_u1000", auth_reload=True)
     >>> session.get("https://gracedb.ligo.org/api/events/", auth=auth)
     """
 

@@ -73,4 +73,6 @@ class TimeoutAdapter(HTTPAdapter):
         """
         if timeout is None:
             timeout = self.timeout
-        return super().send(request, stream, timeout, verify, cert, proxies)
+        return super().send(
+            request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
+        )

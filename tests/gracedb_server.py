@@ -59,6 +59,9 @@ class GraceDBServer:
     throttle : str, optional
         How many POST requests to take, in the notation of Django REST framework: ``"5/minute"``.
         No limit by default.
+    names : tuple of str
+        What else the server is called, in its certificate and in requests, besides localhost. It is
+        up to the client to find it by these names.
 
     Attributes
     ----------
@@ -80,12 +83,13 @@ class GraceDBServer:
     ca_bundle: str
     directory: Path
 
-    def __init__(self, *, throttle: str | None = None) -> None:
+    def __init__(self, *, throttle: str | None = None, names: tuple[str, ...] = ()) -> None:
         self.username = "albert.einstein"
         self.password = secrets.token_urlsafe()
         self.issuer = "https://localhost/stand-in"
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._throttle = throttle
+        self._names = names
 
     def __enter__(self) -> GraceDBServer:
         with ExitStack() as stack:
@@ -176,7 +180,7 @@ class GraceDBServer:
         authority = trustme.CA()
         bundle = self.directory / "ca.pem"
         authority.cert_pem.write_to_path(str(bundle))
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        certificate = authority.issue_cert("localhost", "127.0.0.1", *self._names)
         certificate.private_key_and_cert_chain_pem.write_to_path(str(self.directory / "server.pem"))
         self.ca_bundle = str(bundle)
 
@@ -190,6 +194,7 @@ class GraceDBServer:
             username=self.username,
             password=self.password,
             throttle=self._throttle,
+            names=self._names,
         )
         with open(self.directory / "server.log", "w") as log:
             process = subprocess.Popen(
@@ -268,6 +273,7 @@ class Config:
     username: str
     password: str
     throttle: str | None
+    names: tuple[str, ...]
 
 
 GROUPS = ("Test", "CBC", "Burst")
@@ -480,7 +486,7 @@ if SERVING:
     STATE = State()
 
     settings.configure(
-        ALLOWED_HOSTS=["localhost", "127.0.0.1"],
+        ALLOWED_HOSTS=["localhost", "127.0.0.1", *CONFIG.names],
         APPEND_SLASH=False,
         DATA_UPLOAD_MAX_MEMORY_SIZE=None,
         # Every upload goes to a file: its size does not show in the memory of the server, and the

@@ -933,7 +933,8 @@ def test_a_form_pickles_without_its_progress(path: Path) -> None:
 
 def test_the_representation_tells_the_size_but_not_the_content(path: Path) -> None:
     form = FormData({"comment": "confidential"}, {"eventFile": path})
-    assert repr(form) == f"<FormData of 2 parts, {len(form)} bytes>"
+    boundary = form.content_type.partition("boundary=")[2]
+    assert repr(form) == f"<FormData {boundary}: 2 parts, {len(form)} bytes>"
 
 
 @pytest.mark.parametrize("mode", ["rb", "r"])

@@ -1,0 +1,63 @@
+"""The HTTPie plug-in: ``http -A gracedb https://gracedb.ligo.org/api/superevents/``."""
+
+from __future__ import annotations
+
+from httpie.plugins import AuthPlugin
+from requests import PreparedRequest
+from requests.auth import AuthBase
+
+from .auth import GraceDBAuth
+
+
+class GraceDBPlugin(AuthPlugin):  # type: ignore[misc]
+    r"""HTTPie's ``--auth-type=gracedb``: the credential that `GraceDBAuth` finds.
+
+    ``-a`` is optional, and names a token file. HTTPie loads this module by its entry point;
+    ``import requests_gracedb`` does not import it.
+
+    It authenticates, and leaves everything else to HTTPie. With ``--follow``, a redirect is
+    treated as requests does: another origin gets nothing of this credential, and netrc's comes in
+    place of it where there is one for the host. HTTPie has ``--check-status`` for errors.
+
+    Examples
+    --------
+    .. code-block:: sh
+
+        http -A gracedb https://gracedb.ligo.org/api/superevents/
+        http -A gracedb -a ~/token -f POST https://gracedb.ligo.org/api/events/ \
+            group=Test pipeline=gstlal eventFile@coinc.xml
+    """
+
+    name = "GraceDB authentication"
+    auth_type = "gracedb"
+    description = "A bearer token or netrc, as found by requests-gracedb; -a names a token file"
+    auth_require = False
+    auth_parse = False
+
+    def get_auth(self, username: str | None = None, password: str | None = None) -> AuthBase:
+        """Get the auth object for one request.
+
+        Parameters
+        ----------
+        username, password : str, optional
+            HTTPie passes neither.
+
+        Returns
+        -------
+        requests.auth.AuthBase
+        """
+        return _Auth(self.raw_auth)
+
+
+class _Auth(AuthBase):
+    """Look for the credential when the request is made.
+
+    HTTPie gives a message and an exit status for what a request raises, but a traceback for what
+    comes before it.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        return GraceDBAuth(request.url, self._token)(request)
