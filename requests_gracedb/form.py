@@ -16,7 +16,7 @@ from mimetypes import MimeTypes
 from typing import IO, Any, NamedTuple, Union
 
 from requests.structures import CaseInsensitiveDict
-from requests.utils import guess_filename, to_key_val_list
+from requests.utils import guess_filename
 
 #: How many bytes to read and to write at once.
 BLOCK_SIZE = 256 * 1024
@@ -201,8 +201,14 @@ class _Part(NamedTuple):
     content: _Memory | _File
 
 
+def _pairs(fields: Fields | None) -> Iterable[tuple[str, Any]]:
+    if isinstance(fields, (str, bytes)):
+        raise ValueError("data and files of a form are mappings or pairs, not text")
+    return fields.items() if isinstance(fields, Mapping) else fields or ()
+
+
 def _fields(data: Fields | None) -> Iterator[_Part]:
-    for name, values in to_key_val_list(data or {}):
+    for name, values in _pairs(data):
         if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
             values = [values]
         for value in values:
@@ -212,7 +218,7 @@ def _fields(data: Fields | None) -> Iterator[_Part]:
 
 
 def _files(files: Fields | None) -> Iterator[_Part]:
-    for name, value in to_key_val_list(files or {}):
+    for name, value in _pairs(files):
         for file in value if _is_several(value) else [value]:
             yield _file(name, *_as_tuple(name, file))
 

@@ -447,7 +447,7 @@ def test_content_of_another_type_is_refused(content: object, has_filename: bool)
 @pytest.mark.parametrize("argument", ["data", "files"])
 @pytest.mark.parametrize("value", ["group=Test", b"group=Test"])
 def test_fields_and_files_that_are_no_pairs_are_refused(argument: str, value: Any) -> None:
-    with pytest.raises(ValueError, match="2-tuples"):
+    with pytest.raises(ValueError, match="mappings or pairs"):
         FormData(**{argument: value})
 
 
