@@ -171,6 +171,7 @@ class Credential:
     ) -> None:
         self._origin = origin
         self._auth = auth
+        self._is_granted = auth is not None
         value = request.headers.get("Authorization")
         self._values = [] if value is None else [value]
         self._redirected = self._repeated = False
@@ -209,7 +210,7 @@ class Credential:
             request.headers.pop("Authorization", None)
             if is_home and self._values:
                 request.headers["Authorization"] = self._values[-1]
-        if self._auth is None or request.headers.get("Authorization") not in self._values:
+        if not self._is_granted or request.headers.get("Authorization") not in self._values:
             return
         if not is_home:
             del request.headers["Authorization"]

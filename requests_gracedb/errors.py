@@ -86,7 +86,9 @@ def raise_for_status(response: Response, **kwargs: Any) -> None:
     if response.status_code < 400:
         return
     message = _message_of_requests(response)
-    explanation = _one_line(_explanation(response, read_body(response)))
+    explanation = _explanation(response, read_body(response))
+    # Before and after, since a line break may be part of a secret, or hide one.
+    explanation = _one_line(_without_secrets(explanation, response.request))
     explanation = _cut(_without_secrets(explanation, response.request))
     if explanation:
         message = f"{message}: {explanation}"
@@ -170,7 +172,7 @@ def _start_of_text(body: bytes, encoding: str | None) -> str:
     start = body[: 8 * _MAXIMUM_EXPLANATION]
     try:
         text = start.decode(encoding or "utf-8", "replace")
-    except LookupError:
+    except (LookupError, ValueError):
         text = start.decode("utf-8", "replace")
     return "" if text.lstrip()[:5].lower() in ("<!doc", "<html") else text
 
@@ -185,7 +187,9 @@ def _without_secrets(text: str, request: PreparedRequest) -> str:
     secrets = [credential]
     if scheme.lower() == "basic":
         try:
-            secrets.append(b64decode(credential).decode("utf-8", "replace").partition(":")[2])
+            for encoding in ("utf-8", "latin-1"):
+                pair = b64decode(credential).decode(encoding, "replace")
+                secrets.append(pair.partition(":")[2])
         except ValueError:
             pass  # not of our making: nothing more is known of it
     for secret in filter(None, secrets):

@@ -95,7 +95,7 @@ class FileAdapter(HTTPAdapter):
                 request.body = body
 
 
-def _with_content_types(body: bytes, delimiter: bytes) -> bytes | _Pieces:
+def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
     pieces: list[bytes | memoryview] = []
     has_file = False
     copied = 0
@@ -119,10 +119,10 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes | _Pieces:
     if not pieces:
         return body
     pieces.append(memoryview(body)[copied:])
-    return b"".join(pieces) if len(body) < _WORTH_COPYING else _Pieces(pieces)
+    return b"".join(pieces) if len(body) < _WORTH_COPYING else Pieces(pieces)
 
 
-class _Pieces:
+class Pieces:
     """A large body, which takes longer to put together than to look through for what it lacks."""
 
     def __init__(self, pieces: list[bytes | memoryview]) -> None:

@@ -142,7 +142,11 @@ class FormData:
         for block in self._blocks():
             yield block
             self._handed_on += len(block)
-            progress(len(block))
+            try:
+                progress(len(block))
+            except OSError as error:
+                # urllib3 would take it for a fault of the connection.
+                raise RuntimeError(f"progress failed: {error}") from error
 
     def _blocks(self) -> Iterator[bytes]:
         """Put small pieces together: a block is a write, and a small form is one."""
@@ -315,6 +319,7 @@ class _File:
                 left = self.size
                 is_changed = self._size_of(file) != left
                 while not is_changed and left:
+                    file.seek(self._start + self.size - left)
                     block = file.read(min(left, BLOCK_SIZE))
                     left -= len(block)
                     is_changed = not block

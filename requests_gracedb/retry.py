@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from time import perf_counter
 from traceback import walk_tb
@@ -29,6 +28,9 @@ from urllib3.exceptions import (
     SSLError,
 )
 from urllib3.util.util import reraise
+
+from .file import Pieces
+from .form import FormData
 
 _logger = logging.getLogger(__name__)
 
@@ -206,7 +208,8 @@ class GraceDBRetry(Retry):
         return super()._is_connection_error(err) or _is_in_handshake(err)
 
     def _is_read_error(self, err: Exception) -> bool:
-        return super()._is_read_error(err) or _is_dropped(err)
+        # urllib3 (2.8) makes a ProxyError of a connection that drops after the request, too.
+        return super()._is_read_error(err) or _is_dropped(err) or isinstance(err, ProxyError)
 
     def _is_worth_repeating(self, error: Exception) -> bool:
         if isinstance(error, ReadTimeoutError):
@@ -266,33 +269,21 @@ class RetryAdapter(HTTPAdapter):
         -------
         requests.Response
         """
-        adapter = self if is_repeatable(request) else self._with(Retry(0, read=False))
+        adapter = self
+        hooks = request.hooks["response"]
+        if not is_repeatable(request):
+            adapter = self._with(Retry(0, read=False))
+        elif read_whole not in hooks and self._is_idempotent(request):
+            # Before the hooks of the user; and after them, where authentication may have put
+            # another response in place of the first.
+            hooks.insert(0, read_whole)
+            hooks.append(read_whole)
         return super(RetryAdapter, adapter).send(
             request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
         )
 
-    def build_response(
-        self, req: PreparedRequest, resp: Any, *args: Any, **kwargs: Any
-    ) -> Response:
-        """Build the response, and see to it that its body is read as a whole.
-
-        Parameters
-        ----------
-        req : requests.PreparedRequest
-        resp : urllib3.response.BaseHTTPResponse
-        *args, **kwargs
-            What an adapter that this one is mixed with hands on to itself.
-
-        Returns
-        -------
-        requests.Response
-        """
-        response = super().build_response(req, resp, *args, **kwargs)
-        hooks = req.hooks["response"]
-        is_idempotent = self.max_retries._is_method_retryable(req.method or "")
-        if response.status_code < 300 and is_idempotent and read_whole not in hooks:
-            hooks.insert(0, read_whole)
-        return response
+    def _is_idempotent(self, request: PreparedRequest) -> bool:
+        return self.max_retries._is_method_retryable(request.method or "")
 
     def _with(self, max_retries: Retry) -> RetryAdapter:
         """Get the same adapter, with the same connections, for one request with another rule."""
@@ -300,11 +291,14 @@ class RetryAdapter(HTTPAdapter):
         adapter.__dict__ = {**self.__dict__, "max_retries": max_retries}
         return adapter
 
-    def _after(self, error: ChunkedEncodingError, request: PreparedRequest) -> RetryAdapter:
+    def _after(self, error: ChunkedEncodingError, response: Response) -> RetryAdapter:
         """Wait, and get the adapter for the next attempt; raise the error if there is none."""
+        # What is left of the retries after those that were made before the response came.
+        max_retries = getattr(response.raw, "retries", None) or self.max_retries
+        method, url = response.request.method, response.request.url
         broken = ProtocolError("Connection broken", error)
         try:
-            max_retries = self.max_retries.increment(request.method, request.url, error=broken)
+            max_retries = max_retries.increment(method, url, error=broken)
         except HTTPError:
             raise error from None
         max_retries.sleep()
@@ -336,13 +330,13 @@ def read_whole(response: Response, stream: bool = False, **kwargs: Any) -> Respo
     requests.exceptions.ChunkedEncodingError
         The retries are used up.
     """
-    adapter, request = response.connection, response.request
-    while not stream and isinstance(adapter, RetryAdapter) and is_repeatable(request):
+    adapter, request = getattr(response, "connection", None), response.request
+    while not stream and isinstance(adapter, RetryAdapter) and response.status_code < 300:
         try:
             response.content
             break
         except ChunkedEncodingError as error:
-            adapter = adapter._after(error, request)
+            adapter = adapter._after(error, response)
         if request._body_position is not None:
             rewind_body(request)
         start = perf_counter()
@@ -361,12 +355,15 @@ def is_repeatable(request: PreparedRequest) -> bool:
     Returns
     -------
     bool
-        False for the body of a generator, or of a file without a position.
+        False for the body of a generator, of a file without a position, and of all that is unknown.
     """
-    body, position = request.body, request._body_position
-    if body is None or isinstance(body, (str, bytes)) or isinstance(position, int):
-        return True
-    return position is None and isinstance(body, Iterable) and not isinstance(body, Iterator)
+    # Of other iterables nobody knows whether they yield the same again: a progress bar around a
+    # generator yields nothing.
+    return (
+        request.body is None
+        or isinstance(request.body, (str, bytes, bytearray, memoryview, FormData, Pieces))
+        or isinstance(request._body_position, int)
+    )
 
 
 def _did_nothing(status_code: int, has_retry_after: bool) -> bool:
@@ -379,10 +376,12 @@ def _describe(error: Exception) -> str:
     return type(_happened(error) if isinstance(error, ProtocolError) else error).__name__
 
 
-def _happened(error: Exception) -> object:
+def _happened(error: Exception) -> BaseException:
     """Get what urllib3 has made an error of its own of: it is its last argument, or its cause."""
+    if isinstance(error, ProxyError):
+        return _happened(error.original_error)
     last = error.args[-1] if error.args else None
-    return last if isinstance(last, BaseException) else error.__cause__
+    return last if isinstance(last, BaseException) else error.__cause__ or error
 
 
 def _is_dropped(error: Exception) -> bool:
@@ -396,9 +395,9 @@ def _is_in_handshake(error: Exception) -> bool:
     urllib3 (2.8) has the same exceptions for that as for a connection that breaks later. What tells
     them apart is where that was raised.
     """
-    happened = _happened(error)
-    is_fault = isinstance(error, (ProtocolError, ReadTimeoutError)) or _is_dropped(error)
-    if not is_fault or not isinstance(happened, BaseException):
+    original = error.original_error if isinstance(error, ProxyError) else error
+    if isinstance(original, SSLError) and not _is_dropped(original):
         return False
-    names = {frame.f_code.co_name for frame, _ in walk_tb(happened.__traceback__)}
+    frames = walk_tb(_happened(error).__traceback__)
+    names = {frame.f_code.co_name for frame, _ in frames}
     return not names.isdisjoint({"_validate_conn", "_prepare_proxy"})

@@ -924,3 +924,14 @@ def test_a_netrc_that_is_not_utf_8_names_the_line_however_long_it_is(home: Path)
     path.write_bytes(b"# nothing\n" * 1000 + b"machine h login \xe4 password s3cr3t\n")
     with pytest.raises(ValueError, match="line 1001"):
         NetrcAuth()
+
+
+def test_so_does_one_that_has_been_pickled(
+    session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
+) -> None:
+    auth = GraceDBAuth(username="user", password="password")
+    request = session.prepare_request(requests.Request("GET", server.url, auth=auth))
+    request = pickle.loads(pickle.dumps(request))
+    request.url = f"{other_server.url}/"
+    session.send(request)
+    assert other_server.authorizations == [None]

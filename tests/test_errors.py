@@ -11,7 +11,7 @@ import pytest
 import requests
 from requests.auth import HTTPDigestAuth
 
-from requests_gracedb import ErrorAdapter, FormData
+from requests_gracedb import ErrorAdapter, FormData, GraceDBAuth
 
 from .conftest import basic
 from .loopback_server import Answer, Handler, LoopbackServer, redirect
@@ -361,3 +361,23 @@ def test_without_a_session_nothing_is_raised(server: LoopbackServer) -> None:
     request = requests.Request("GET", server.url).prepare()
     with closing(ErrorAdapter()) as adapter:
         assert adapter.send(request).status_code == 500
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "utf-16"])
+def test_a_charset_that_makes_no_sense_hides_no_error(
+    session: requests.Session, server: LoopbackServer, charset: str
+) -> None:
+    server.script = [as_text(b"b\xffd", f"text/plain; charset={charset}")]
+    with pytest.raises(requests.HTTPError, match="503"):
+        session.get(server.url)
+
+
+@pytest.mark.parametrize("password", ["p\xe4ssw\xf6rd", "two  spaces", "tab-less\u2028line"])
+def test_a_password_of_any_kind_that_the_server_echoes_is_not_shown(
+    session: requests.Session, server: LoopbackServer, password: str
+) -> None:
+    server.script = [as_text(f"Who is {password}?")]
+    auth = GraceDBAuth(server.url, username="user", password=password)
+    with pytest.raises(requests.HTTPError, match=r"Who is \*\*\*") as caught:
+        session.get(server.url, auth=auth)
+    assert " ".join(password.split()) not in str(caught.value)

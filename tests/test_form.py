@@ -965,3 +965,20 @@ def test_without_standard_input_there_is_nothing_to_read(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(ValueError, match="standard input"):
         FormData(files={"eventFile": ("-",)})
+
+
+def test_an_open_file_is_read_right_by_two_who_take_turns() -> None:
+    content = b"".join(bytes([65 + number]) * 256 * 1024 for number in range(5))
+    form = FormData(files={"eventFile": io.BytesIO(content)})
+    blocks = iter(form)
+    first = [next(blocks), next(blocks)]
+    next(iter(form))
+    assert b"".join([*first, *blocks]) == bytes(form)
+
+
+def test_a_progress_that_fails_is_no_fault_of_the_connection() -> None:
+    def broken(size: int) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(RuntimeError, match="progress"):
+        list(FormData({"group": "Test"}, progress=broken))

@@ -22,7 +22,7 @@ import requests
 import trustme
 import urllib3
 from freezegun import freeze_time
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from requests_gracedb import FormData, GraceDBAdapter, RetryAdapter, retry
 from requests_gracedb.retry import GraceDBRetry
@@ -30,7 +30,9 @@ from requests_gracedb.retry import GraceDBRetry
 from .conftest import make_token
 from .loopback_server import (
     Answer,
+    Handler,
     LoopbackServer,
+    ProxyServer,
     Script,
     drop,
     half_a_body,
@@ -1204,3 +1206,115 @@ def test_the_default_rule_is_not_used_up(
     session.get(server.url)
     session.get(server.url)
     assert len(server.requests) == 2 * (1 + RETRIES)
+
+
+@any_other_method
+@any_break
+@pytest.mark.parametrize("kind", ["server", "tls_server"])
+def test_any_other_request_that_is_dropped_behind_a_proxy_is_sent_once(
+    method: str,
+    fault: Script,
+    kind: str,
+    whole_session: requests.Session,
+    request: pytest.FixtureRequest,
+) -> None:
+    server: LoopbackServer = request.getfixturevalue(kind)
+    server.script = [fault]
+    with ProxyServer() as proxy:
+        proxies = {"http": proxy.url, "https": proxy.url}
+        with pytest.raises(requests.RequestException):
+            whole_session.request(method, server.url, data=b"body", proxies=proxies)
+    assert bodies(server) == [b"body"]
+
+
+@any_idempotent_method
+def test_an_idempotent_request_that_is_dropped_by_a_proxy_is_sent_again(
+    method: str, session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [drop]
+    session.request(method, "http://gracedb.invalid/", proxies={"http": server.url})
+    assert len(server.requests) == 2
+
+
+class Once:
+    """An iterable that yields nothing the second time, and does not tell."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._blocks
+
+
+def test_a_body_of_which_nothing_is_known_is_sent_once(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [later(429, "0")]
+    assert session.post(server.url, data=Once(generated())).status_code == 429
+    assert bodies(server) == [b"0123456789"]
+
+
+def test_all_attempts_count_whatever_went_wrong(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [Answer(503), Answer(503), half_a_body, Answer(503), half_a_body, half_a_body]
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        session.get(server.url)
+    assert len(server.requests) == RETRIES + 1
+
+
+def test_an_answer_that_breaks_off_after_authentication_is_sent_again(
+    whole_session: requests.Session, server: LoopbackServer
+) -> None:
+    challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
+    server.script = [Answer(401, challenge), half_a_body, Answer(200, {}, b"whole")]
+    auth = requests.auth.HTTPDigestAuth("user", "password")
+    assert whole_session.get(server.url, auth=auth).content == b"whole"
+
+
+def test_a_hook_of_the_user_that_sends_again_runs_once(
+    whole_session: requests.Session, server: LoopbackServer
+) -> None:
+    seen = []
+
+    def send_again(response: requests.Response, **kwargs: Any) -> requests.Response | None:
+        seen.append(response.status_code)
+        if response.status_code != 401:
+            return None
+        return response.connection.send(response.request.copy(), **kwargs)
+
+    server.script = [Answer(401)]
+    whole_session.get(server.url, hooks={"response": send_again})
+    assert seen == [401]
+
+
+def test_an_answer_that_breaks_off_before_an_error_that_does_is_the_error(
+    whole_session: requests.Session, server: LoopbackServer
+) -> None:
+    def half_an_error(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nhalf ")
+        drop(handler)
+
+    server.script = [half_a_body, half_an_error]
+    with pytest.raises(requests.HTTPError, match="404"):
+        whole_session.get(server.url)
+    assert len(server.requests) == 2
+
+
+def test_a_prepared_request_may_go_to_an_adapter_of_somebody_else_later(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    class Canned(BaseAdapter):
+        def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
+            response = requests.Response()
+            response.status_code, response.request = 200, request
+            response.url, response.raw = server.url, io.BytesIO(b"canned")
+            return response
+
+        def close(self) -> None:
+            pass
+
+    prepared = session.prepare_request(requests.Request("GET", server.url))
+    session.send(prepared)
+    session.mount("http://", Canned())
+    assert session.send(prepared).content == b"canned"
