@@ -250,7 +250,7 @@ def test_every_get_is_answered_and_every_post_arrives_once_at_most(
 def test_no_file_stays_open(session: requests.Session, bad_server: BadServer, seed: int) -> None:
     gc.collect()
     before = open_files()
-    outcomes(session, bad_server, seed, iter(range(1000)))
+    outcomes(session, bad_server, seed, iter(range(500)))
     session.close()
     gc.collect()  # urllib3 closes connections when nobody refers to their pool any more.
     patience = 3000
@@ -306,7 +306,7 @@ def test_a_token_that_is_renewed_all_the_time_is_always_whole(
     with ThreadPoolExecutor(1) as pool:
         rotation = pool.submit(rotate)
         try:
-            found = outcomes(session, bad_server, seed, numbers(1500))
+            found = outcomes(session, bad_server, seed, numbers(600))
         finally:
             finished.set()
         rotation.result()
