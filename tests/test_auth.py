@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -458,12 +459,20 @@ def test_an_account_stands_in_for_a_login(home: Path) -> None:
     assert sent(NetrcAuth()) == NETRC
 
 
+# The netrc module of Python 3.10 takes an entry for broken that lacks something.
+whole_entries_only = pytest.mark.skipif(sys.version_info < (3, 11), reason="needs Python 3.11")
+
+
+@whole_entries_only
 def test_an_entry_may_lack_the_password(home: Path) -> None:
     write_netrc(home, "machine localhost login netrc")
     assert sent(NetrcAuth()) == basic("netrc", "")
 
 
-@pytest.mark.parametrize("entries", [(), ("machine localhost",), ("# a comment",)])
+@pytest.mark.parametrize(
+    "entries",
+    [(), ("# a comment",), pytest.param(("machine localhost",), marks=whole_entries_only)],
+)
 def test_netrc_may_have_nothing_to_say(entries: tuple[str, ...], home: Path) -> None:
     write_netrc(home, *entries)
     auth = NetrcAuth()
