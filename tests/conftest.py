@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 import trustme
+from coverage import Coverage
 
 from requests_gracedb import GraceDBAdapter, scitoken
 
@@ -122,6 +123,18 @@ def gracedb() -> Iterator[GraceDBServer]:
 def token_file(tmp_path: Path) -> Path:
     """A file with a token in it that does not expire."""
     return write_token(tmp_path / "token", make_token(name="first"))
+
+
+@pytest.fixture
+def unmeasured() -> Iterator[None]:
+    """No measuring of coverage, for what other tests cover and many repetitions make long."""
+    measured = Coverage.current()
+    if measured is None:
+        yield
+    else:
+        measured.stop()
+        yield
+        measured.start()
 
 
 def write_token(path: Path, token: str | bytes) -> Path:

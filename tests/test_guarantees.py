@@ -41,6 +41,8 @@ from .loopback_server import (
     silence,
 )
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 WITHOUT_ERRORS = [
     HTTPAdapter,
     AuthAdapter,

@@ -22,6 +22,8 @@ from requests_gracedb.credential import Origin
 from .conftest import basic, make_token, write_netrc, write_token
 from .loopback_server import Answer, LoopbackServer, Received, redirect
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 # One session and one home directory serve all examples of a test: neither keeps anything of them.
 settings.register_profile(
     "leaks", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -37,6 +37,8 @@ from .loopback_server import (
     reset,
 )
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 THREADS = 8
 
 TRANSIENT = [408, 502, 503, 504]
