@@ -70,7 +70,7 @@ class Origin(NamedTuple):
 
     @property
     def is_secure(self) -> bool:
-        """Whether what is sent there can be read on the way: no for https and for loopback."""
+        """Whether nobody reads on the way what is sent there: over https, and to loopback."""
         return self.scheme == "https" or _is_loopback(self.host)
 
 

@@ -309,7 +309,7 @@ def read_whole(response: Response, stream: bool = False, **kwargs: Any) -> Respo
     """Read the body of a response, again and again if it breaks off; a response hook of requests.
 
     The adapter is done when the headers are there, so it is here that a connection drops which
-    drops in the body. It comes before all other hooks.
+    drops in the body. It comes before and after the hooks of authentication and of the user.
 
     Parameters
     ----------
@@ -332,6 +332,8 @@ def read_whole(response: Response, stream: bool = False, **kwargs: Any) -> Respo
     """
     adapter, request = getattr(response, "connection", None), response.request
     while not stream and isinstance(adapter, RetryAdapter) and response.status_code < 300:
+        if not (adapter._is_idempotent(request) and is_repeatable(request)):
+            break  # A copy of the request, which has the same hooks, may be of another method.
         try:
             response.content
             break

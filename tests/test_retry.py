@@ -1318,3 +1318,16 @@ def test_a_prepared_request_may_go_to_an_adapter_of_somebody_else_later(
     session.send(prepared)
     session.mount("http://", Canned())
     assert session.send(prepared).content == b"canned"
+
+
+def test_a_copy_of_a_request_that_became_a_post_is_sent_once(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    prepared = session.prepare_request(requests.Request("GET", server.url))
+    session.send(prepared)
+    post = prepared.copy()
+    post.method = "POST"
+    server.script = [half_a_body]
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        session.send(post)
+    assert [received.method for received in server.requests] == ["GET", "POST"]
