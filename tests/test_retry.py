@@ -1331,3 +1331,17 @@ def test_a_copy_of_a_request_that_became_a_post_is_sent_once(
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         session.send(post)
     assert [received.method for received in server.requests] == ["GET", "POST"]
+
+
+def test_a_copy_of_a_request_that_has_a_body_of_a_generator_is_sent_once(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    prepared = session.prepare_request(requests.Request("PUT", server.url, data=b"body"))
+    session.send(prepared)
+    copy = prepared.copy()
+    copy.prepare_body(generated(), None)
+    del copy.headers["Content-Length"]
+    server.script = [half_a_body]
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        session.send(copy)
+    assert bodies(server) == [b"body", b"0123456789"]
