@@ -332,8 +332,6 @@ def read_whole(response: Response, stream: bool = False, **kwargs: Any) -> Respo
     """
     adapter, request = getattr(response, "connection", None), response.request
     while not stream and isinstance(adapter, RetryAdapter) and response.status_code < 300:
-        if not is_repeatable(request):
-            break  # A copy of a request has the same hooks, and may have another body.
         try:
             response.content
             break
