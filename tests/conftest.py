@@ -128,12 +128,14 @@ def token_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def unmeasured() -> Iterator[None]:
     """No measuring of coverage, for what other tests cover and many repetitions make long."""
-    measured = Coverage.current()
-    if measured is None:
-        yield
-    else:
+    stopped = []
+    # There is more than one: a worker of pytest-xdist begins as if it ran the tests by itself, and
+    # to stop what measures now starts again what measured before.
+    while measured := Coverage.current():
         measured.stop()
-        yield
+        stopped.append(measured)
+    yield
+    for measured in reversed(stopped):
         measured.start()
 
 

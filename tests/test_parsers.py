@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any, NamedTuple, Union
 from unittest.mock import patch
@@ -14,7 +14,6 @@ import multipart
 import pytest
 import python_multipart
 import requests
-from coverage import Coverage
 from django.conf import settings as django_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +29,8 @@ if not django_settings.configured:
 
 from django.core.files.uploadhandler import MemoryFileUploadHandler  # noqa: E402
 from django.http.multipartparser import MultiPartParser  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 # One session and one server serve all examples of a test: neither keeps anything of them.
 often = settings(
@@ -370,18 +371,6 @@ class Multipart(Parser):
 
 
 PARSERS = Django(), Werkzeug(), PythonMultipart(), Multipart()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def not_measured() -> Iterator[None]:
-    """No measuring of coverage, which would take more time than the tests."""
-    measured = Coverage.current()
-    if measured is None:
-        yield
-    else:
-        measured.stop()
-        yield
-        measured.start()
 
 
 @often
