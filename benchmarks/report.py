@@ -276,6 +276,7 @@ def plot_requests(results: Results, path: Path) -> None:
         axes.grid(axis="y", visible=False)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
         axes.set_xlabel("time of a request, ms (median and quartiles)")
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         figure.savefig(path, metadata={"Date": None})

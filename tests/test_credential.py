@@ -11,7 +11,7 @@ import requests
 from requests_gracedb import GraceDBAuth, InsecureTransportError, SciTokenAuth
 from requests_gracedb.credential import CredentialAuth, Origin
 
-from .loopback_server import LoopbackServer, redirect
+from .loopback_server import Answer, LoopbackServer, redirect
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,15 @@ def test_a_redirect_that_the_user_follows_keeps_the_credential(
     assert response.next is not None
     session.send(response.next)
     assert server.authorizations == ["Fixed credential"] * 2
+
+
+def test_a_credential_that_stays_what_it_is_is_not_sent_again_after_401(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [Answer(401)]
+    with pytest.raises(requests.HTTPError, match="401"):
+        session.get(server.url, auth=Fixed())
+    assert server.authorizations == ["Fixed credential"]
 
 
 def test_a_response_pickles_without_the_auth(
