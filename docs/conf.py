@@ -68,6 +68,7 @@ DOCUMENTED = {
     "requests.exceptions.ConnectTimeout": "requests.ConnectTimeout",
     "requests.exceptions.ReadTimeout": "requests.ReadTimeout",
     "urllib3.BaseHTTPResponse": "urllib3.response.BaseHTTPResponse",
+    "urllib3.PoolManager": "urllib3.poolmanager.PoolManager",
     "urllib3.ProxyManager": "urllib3.poolmanager.ProxyManager",
     "urllib3.util.retry.Retry": "urllib3.util.Retry",
 }

@@ -3,18 +3,20 @@
 __version__ = "2.0.0"
 
 from .adapter import GraceDBAdapter
-from .auth import GraceDBAuth, NetrcAuth, NoAuth
+from .auth import AuthAdapter, GraceDBAuth, NetrcAuth, NoAuth
 from .compat import Session
 from .credential import InsecureTransportError
 from .errors import ErrorAdapter
 from .file import FileAdapter
 from .form import FormData
+from .pool import PoolAdapter
 from .retry import GraceDBRetry, RetryAdapter
 from .scitoken import SciTokenAuth
 from .timeout import TimeoutAdapter
 from .user_agent import UserAgentAdapter
 
 __all__ = (
+    "AuthAdapter",
     "ErrorAdapter",
     "FileAdapter",
     "FormData",
@@ -24,6 +26,7 @@ __all__ = (
     "InsecureTransportError",
     "NetrcAuth",
     "NoAuth",
+    "PoolAdapter",
     "RetryAdapter",
     "SciTokenAuth",
     "Session",

@@ -10,18 +10,25 @@ from urllib3.util import Retry
 from .auth import AuthAdapter
 from .errors import ErrorAdapter
 from .file import FileAdapter
+from .pool import PoolAdapter
 from .retry import DEFAULT_RETRIES, RetryAdapter
 from .timeout import DEFAULT_TIMEOUT, TimeoutAdapter, TimeoutTypes
 from .user_agent import UserAgentAdapter
 
 
 class GraceDBAdapter(
-    AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, RetryAdapter, TimeoutAdapter
+    AuthAdapter,
+    ErrorAdapter,
+    FileAdapter,
+    UserAgentAdapter,
+    RetryAdapter,
+    TimeoutAdapter,
+    PoolAdapter,
 ):
     """The adapter to mount on a session for GraceDB and services like it.
 
-    It does what each of its bases does, and nothing besides: `~requests_gracedb.auth.AuthAdapter`,
-    `ErrorAdapter`, `FileAdapter`, `UserAgentAdapter`, `RetryAdapter` and `TimeoutAdapter`. Mounted
+    It does what each of its bases does, and nothing besides: `AuthAdapter`, `ErrorAdapter`,
+    `FileAdapter`, `UserAgentAdapter`, `RetryAdapter`, `TimeoutAdapter` and `PoolAdapter`. Mounted
     on the prefix of a server, it leaves the session as it was for every other URL.
 
     Parameters

@@ -256,6 +256,10 @@ class NoAuth(CredentialAuth):
         ----------
         origin : Origin
             Any.
+
+        Returns
+        -------
+        None
         """
         return None
 

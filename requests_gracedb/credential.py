@@ -78,8 +78,8 @@ class CredentialAuth(AuthBase):
     """What the auth classes of this package have in common: one credential, at one origin.
 
     It sets the Authorization header of the request that it is called with, and leaves a
-    `Credential` in the request's hooks, by which `~requests_gracedb.auth.AuthAdapter` finds it
-    again after a redirect. The auth object itself keeps nothing of a request: threads share it.
+    `Credential` in the request's hooks, by which `~requests_gracedb.AuthAdapter` finds it again
+    after a redirect. The auth object itself keeps nothing of a request: threads share it.
     """
 
     #: The only origin that gets the credential; None for that of each request.
@@ -181,11 +181,24 @@ class Credential:
         return {**self.__dict__, "_auth": None}
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
-        """See every response to the request, as requests calls its hooks."""
+        """See every response to the request, as requests calls its hooks.
+
+        Parameters
+        ----------
+        response : requests.Response
+        **kwargs
+            The parameters of the request.
+
+        Returns
+        -------
+        requests.Response
+            That to the repeated request, if a server rejected the credential and there was another.
+        """
         if response.status_code == 401 and self._auth is not None and not self._repeated:
             response = self._repeat(self._auth, response, **kwargs)
-        self._redirected = response.is_redirect
-        self._repeated = self._repeated and response.is_redirect
+        # A look at the status is cheaper than one at the headers.
+        self._redirected = response.status_code >= 300 and response.is_redirect
+        self._repeated = self._repeated and self._redirected
         return response
 
     def protect(self, request: PreparedRequest, proxies: dict[str, str] | None) -> None:
@@ -210,11 +223,13 @@ class Credential:
             request.headers.pop("Authorization", None)
             if is_home and self._values:
                 request.headers["Authorization"] = self._values[-1]
-        if not self._is_granted or request.headers.get("Authorization") not in self._values:
+        if not self._is_granted or is_home and self._origin.scheme == "https":
+            return
+        if request.headers.get("Authorization") not in self._values:
             return
         if not is_home:
             del request.headers["Authorization"]
-        elif self._origin.scheme == "http" and select_proxy(url, proxies):
+        elif select_proxy(url, proxies):
             raise InsecureTransportError(
                 f"refused to send a credential for {self._origin} in clear text to a proxy: use "
                 "https, or name the host in the environment variable no_proxy"
@@ -233,7 +248,7 @@ class Credential:
         self._values.append(value)
         request.headers["Authorization"] = value
         read_body(response)
-        if request._body_position is not None:
+        if request._body_position is not None:  # It has no public name (requests 2.34).
             rewind_body(request)
         repeated = response.connection.send(request, **kwargs)
         repeated.history.append(response)

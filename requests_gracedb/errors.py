@@ -113,6 +113,7 @@ def read_body(response: Response) -> bytes:
     except (RequestException, RuntimeError):
         response.close()
         # Whoever handles the exception may read the response, and shall not meet another one there.
+        # The attribute has no public name (requests 2.34).
         response._content = b""
         return b""
 

@@ -24,6 +24,7 @@ class FileAdapter(HTTPAdapter):
     - A `FormData` body gets the Content-Type header that belongs to it.
     - The files of requests' ``files=`` get a media type, guessed from their names, where none was
       given.
+    - A body that is an open file is read in blocks as large as those of a `FormData`.
     - requests leaves out a file whose content is None without a word. When no file is left, the
       request fails before anything is sent. (Of one file among others that was left out, there is
       no trace; `FormData` reads such files from disk.)
@@ -51,6 +52,8 @@ class FileAdapter(HTTPAdapter):
             See `requests.adapters.HTTPAdapter.init_poolmanager`.
         """
         super().init_poolmanager(*args, **kwargs)
+        # Not a keyword argument: there are adapters to mix with that take none which requests does
+        # not have, such as requests-toolbelt's (1.0).
         self.poolmanager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
@@ -84,15 +87,16 @@ class FileAdapter(HTTPAdapter):
             The request has a form that was made from ``files=``, but no file in it.
         """
         super().add_headers(request, **kwargs)
-        if isinstance(request.body, FormData):
-            request.headers["Content-Type"] = request.body.content_type
-        elif isinstance(request.body, bytes):
+        body = request.body
+        if isinstance(body, FormData):
+            request.headers["Content-Type"] = body.content_type
+        elif isinstance(body, bytes):
             form = _FORM.fullmatch(str(request.headers.get("Content-Type", "")))
             delimiter = f"--{form[1]}".encode() if form else b""
-            if form and request.body.startswith(delimiter):
-                body = _with_content_types(request.body, b"\r\n" + delimiter)
-                request.headers["Content-Length"] = str(len(body))
-                request.body = body
+            if form and body.startswith(delimiter):
+                form_with_types = _with_content_types(body, b"\r\n" + delimiter)
+                request.headers["Content-Length"] = str(len(form_with_types))
+                request.body = form_with_types
 
 
 def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
@@ -114,7 +118,8 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
     if not has_file:
         raise ValueError(
             "there is no file in the form: requests leaves out a file whose content is None. "
-            "Pass data=requests_gracedb.FormData(data, files), which reads it from disk"
+            "Pass data=requests_gracedb.FormData(data, files), which reads it from disk, and takes "
+            "a form without files"
         )
     if not pieces:
         return body
@@ -139,4 +144,5 @@ class Pieces:
         return iter(self._pieces)
 
     def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
+        # A memoryview does not pickle, and who loads it need not have this class.
         return bytes, (bytes(self),)

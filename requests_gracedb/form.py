@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -11,7 +12,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import lru_cache, partial
-from io import FileIO
+from http.client import HTTPResponse
+from io import BufferedRandom, BufferedReader, BytesIO, FileIO
 from mimetypes import MimeTypes
 from typing import IO, Any, NamedTuple, Union
 
@@ -23,6 +25,8 @@ BLOCK_SIZE = 256 * 1024
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _FIELD_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # RFC 9110, section 5.5
+_TEXT = str, bytes, bytearray, memoryview
+_BUFFERED = BufferedReader, BufferedRandom
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Fields = Union[Mapping[str, Any], Iterable[tuple[str, Any]]]
@@ -33,9 +37,9 @@ class FormData:
 
     It is made of what requests takes as ``data=`` and ``files=``, and of files on disk. The content
     of files is read while it is sent, never as a whole; the form has a length nevertheless, which
-    requests sends as Content-Length, and can be sent any number of times: after a redirect, a
-    retry, or a 401. Filenames and field names are encoded as browsers do (WHATWG HTML, "multipart
-    form data").
+    requests sends as Content-Length, and can be sent any number of times, also at once: after a
+    redirect, a retry, or a 401, and by several threads. Filenames and field names are encoded as
+    browsers do (WHATWG HTML, "multipart form data").
 
     `FileAdapter` sets the Content-Type header. With any other adapter, pass
     ``headers={"Content-Type": form.content_type}``.
@@ -49,21 +53,24 @@ class FormData:
         Field names and files. A file is one of
 
         - a path object (`os.PathLike`), read from disk;
-        - a file open for reading, sent from its position on; one without a position, such as a
-          pipe, or one that reads text, is copied to a temporary file first;
+        - a file open for reading, sent from its position on, which stays where it is; what is no
+          regular file of bytes, such as a pipe, a file of text, or one that decompresses what it
+          reads, is copied to a temporary file here;
         - `bytes` or `str` (sent as UTF-8): the content itself;
         - a tuple ``(filename, content, content_type, headers)`` of which the last three may be
           missing or None. The content is any of the above. Without content the filename is a path,
-          read from disk, or ``"-"``, standard input. ``headers`` is a mapping of further headers of
-          this part;
+          read from disk, or the `str` ``"-"``, standard input. ``headers`` is a mapping of further
+          headers of this part;
         - a list of the above, several files in one field. (A list that starts with a `str` or None
           is taken for a tuple, as requests does.)
 
         Where no content type is given, it is guessed from the filename, in the same way on every
         machine.
     progress : callable, optional
-        Called with a number of bytes each time that many have been handed on, and with a negative
-        number when that many must be sent again: what ``tqdm.update`` takes.
+        Called with a number of bytes each time that many are about to be handed on, and with a
+        negative number when that many must be sent again: what ``tqdm.update`` takes. It counts for
+        one request at a time. An exception that it raises ends the request before the form is
+        whole.
 
     Attributes
     ----------
@@ -73,10 +80,10 @@ class FormData:
     Raises
     ------
     OSError
-        A file cannot be read.
+        A file cannot be read, or not to its end.
     ValueError
-        A name, content type or part header could break the form, or a file has neither name nor
-        content.
+        A name, content type or part header could break the form, a file has neither name nor
+        content, or there is nothing in standard input, which can be read once only.
     TypeError
         A file is of no such type.
 
@@ -137,16 +144,13 @@ class FormData:
 
     def _reported(self, progress: Callable[[int], object]) -> Iterator[bytes]:
         if self._handed_on:
-            progress(-self._handed_on)
+            _call(progress, -self._handed_on)
             self._handed_on = 0
         for block in self._blocks():
-            yield block
+            # Before the block has left: when it fails, what the server has is not a whole form.
+            _call(progress, len(block))
             self._handed_on += len(block)
-            try:
-                progress(len(block))
-            except OSError as error:
-                # urllib3 would take it for a fault of the connection.
-                raise RuntimeError(f"progress failed: {error}") from error
+            yield block
 
     def _blocks(self) -> Iterator[bytes]:
         """Put small pieces together: a block is a write, and a small form is one."""
@@ -191,6 +195,14 @@ def guess_content_type(filename: str) -> str:
     return content_type or "application/octet-stream"
 
 
+def _call(progress: Callable[[int], object], count: int) -> None:
+    try:
+        progress(count)
+    except OSError as error:
+        # urllib3 would take it for a fault of the connection.
+        raise RuntimeError(f"progress failed: {error}") from error
+
+
 @lru_cache(maxsize=None)
 def _mime_types() -> MimeTypes:
     mime_types = MimeTypes()
@@ -213,11 +225,11 @@ def _pairs(fields: Fields | None) -> Iterable[tuple[str, Any]]:
 
 def _fields(data: Fields | None) -> Iterator[_Part]:
     for name, values in _pairs(data):
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        if isinstance(values, _TEXT) or not hasattr(values, "__iter__"):
             values = [values]
         for value in values:
             if value is not None:
-                content = _Memory(value if isinstance(value, bytes) else str(value))
+                content = _Memory(value if isinstance(value, _TEXT) else str(value))
                 yield _Part(_header(name), content)
 
 
@@ -247,14 +259,15 @@ def _as_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def _file(name: str, filename: Any, content: Any, content_type: Any, headers: Any) -> _Part:
+    is_standard_input = filename in ("-", b"-")  # and not a path object
     if filename is not None:
         filename = os.fsdecode(filename)
     if content is None:
-        content = _from_disk(filename)
+        content = _from_standard_input() if is_standard_input else _from_disk(filename)
         filename = os.path.basename(filename)
     elif isinstance(content, os.PathLike):
         content = _from_disk(os.fsdecode(content))
-    elif isinstance(content, (str, bytes, bytearray, memoryview)):
+    elif isinstance(content, _TEXT):
         content = _Memory(content)
     elif hasattr(content, "read"):
         content = _from_open_file(content, filename or name)
@@ -296,36 +309,40 @@ def _quoted(name: str | bytes) -> str:
 
 
 class _Memory:
-    def __init__(self, content: str | bytes | bytearray | memoryview) -> None:
+    def __init__(self, content: str | bytes | bytearray | memoryview, start: int = 0) -> None:
         self._content = content.encode() if isinstance(content, str) else bytes(content)
-        self.size = len(self._content)
+        self._start = start
+        self.size = max(0, len(self._content) - start)
 
     def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, self.size, BLOCK_SIZE):
+        for start in range(self._start, len(self._content), BLOCK_SIZE):
             yield self._content[start : start + BLOCK_SIZE]
 
 
 class _File:
-    def __init__(self, name: str, opened: Callable[[], AbstractContextManager[IO[bytes]]]) -> None:
+    """A regular file, read at places of its own: threads and processes may share its position."""
+
+    def __init__(
+        self, name: str, opened: Callable[[], AbstractContextManager[IO[bytes]]], start: int = 0
+    ) -> None:
         self._name = name
         self._opened = opened
+        self._start = start
         with opened() as file:
-            self._start = file.tell()
             self.size = self._size_of(file)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             with self._opened() as file:
-                left = self.size
-                is_changed = self._size_of(file) != left
-                while not is_changed and left:
-                    file.seek(self._start + self.size - left)
-                    block = file.read(min(left, BLOCK_SIZE))
-                    left -= len(block)
+                offset, end = self._start, self._start + self.size
+                is_changed = self._size_of(file) != self.size
+                while not is_changed and offset < end:
+                    block = os.pread(file.fileno(), min(end - offset, BLOCK_SIZE), offset)
+                    offset += len(block)
                     is_changed = not block
                     if block:
                         yield block
-                if is_changed or file.read(1):
+                if is_changed or os.pread(file.fileno(), 1, end):
                     raise RuntimeError(
                         f"{self._name} no longer has the {self.size} bytes that it had when the "
                         "form was made: wait until it is written, and make the form anew"
@@ -334,37 +351,43 @@ class _File:
             raise RuntimeError(f"cannot read {self._name} while it is sent: {error}") from error
 
     def _size_of(self, file: IO[bytes]) -> int:
-        """Measure what follows the start position, and go there."""
-        file.seek(0, os.SEEK_END)
-        size = file.tell() - self._start
-        file.seek(self._start)
-        return max(0, size)
+        return max(0, os.fstat(file.fileno()).st_size - self._start)
 
 
 def _from_disk(path: str) -> _File:
-    if path == "-":
-        if sys.stdin is None:
-            raise ValueError("there is no standard input to read a file from")
-        return _spooled("standard input", getattr(sys.stdin, "buffer", sys.stdin))
     path = os.path.abspath(path)
     opened = partial(FileIO, path)
     with opened() as file:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return _File(path, opened)
-        return _spooled(path, file)
+        return _File(path, opened) if _is_regular(file) else _spooled(path, file)
 
 
-def _from_open_file(file: IO[Any], name: str) -> _File:
-    try:
-        if isinstance(file.read(0), bytes):
-            return _File(name, partial(_left_open, file))
-    except (AttributeError, OSError, ValueError):
-        pass  # It has no position to come back to.
+def _from_standard_input() -> _File:
+    if sys.stdin is None:
+        raise ValueError("there is no standard input to read a file from")
+    content = _spooled("standard input", getattr(sys.stdin, "buffer", sys.stdin))
+    if not content.size:
+        raise ValueError("there is nothing in standard input, which can be read once only")
+    return content
+
+
+def _from_open_file(file: IO[Any], name: str) -> _Memory | _File:
+    # Of these types it is known what reading them gives, and from where. Of others it is not: some
+    # can go to their end, and not come back.
+    if type(file) is BytesIO:
+        return _Memory(file.getvalue(), file.tell())
+    raw: object = getattr(file, "raw", None) if type(file) in _BUFFERED else file
+    if type(raw) is FileIO and raw.readable() and _is_regular(raw):
+        file.flush()
+        return _File(name, partial(_left_open, file), file.tell())
     return _spooled(name, file)
 
 
 def _left_open(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(file)
+
+
+def _is_regular(file: FileIO) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
 def _spooled(name: str, file: IO[Any]) -> _File:
@@ -373,7 +396,11 @@ def _spooled(name: str, file: IO[Any]) -> _File:
         copy = stack.enter_context(tempfile.TemporaryFile())
         while block := file.read(BLOCK_SIZE):
             copy.write(block.encode() if isinstance(block, str) else block)
-        copy.seek(0)
+        if block is None:
+            raise BlockingIOError(errno.EAGAIN, "it does not wait for what is to come", name)
+        if isinstance(file, HTTPResponse) and file.length:
+            raise OSError(f"{name} broke off: the server did not send the last {file.length} bytes")
+        copy.flush()
         content = _File(name, partial(_left_open, copy))
         weakref.finalize(content, stack.pop_all().close)
     return content

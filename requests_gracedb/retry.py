@@ -155,6 +155,8 @@ class GraceDBRetry(Retry):
             The answer, if there was one.
         error : Exception, optional
             What happened instead.
+        _pool, _stacktrace
+            What urllib3 hands on to raise an exception with.
 
         Returns
         -------
@@ -202,6 +204,8 @@ class GraceDBRetry(Retry):
             seconds,
         )
         time.sleep(seconds)
+
+    # What urllib3 (2.8) asks has no public names.
 
     def _is_connection_error(self, err: Exception) -> bool:
         # urllib3 counts the TCP connection; the TLS handshake and the tunnel come first, too.

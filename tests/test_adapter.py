@@ -13,20 +13,23 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from requests_gracedb import (
+    AuthAdapter,
     ErrorAdapter,
     FileAdapter,
     FormData,
     GraceDBAdapter,
     GraceDBAuth,
+    PoolAdapter,
     UserAgentAdapter,
     __version__,
 )
-from requests_gracedb.auth import AuthAdapter
 
 from .conftest import basic, write_netrc
 from .loopback_server import Answer, LoopbackServer, redirect
 
-ADAPTERS = [AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, GraceDBAdapter]
+ADAPTERS = [
+    AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, PoolAdapter, GraceDBAdapter,
+]
 
 every_adapter = pytest.mark.parametrize("adapter_class", ADAPTERS)
 
@@ -116,7 +119,7 @@ def test_a_mixture_pickles(adapter_class: type[ForeignAdapter], server: Loopback
 
 
 def test_all_behaviours_are_those_of_the_bases() -> None:
-    for behaviour in (AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter):
+    for behaviour in (AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, PoolAdapter):
         assert behaviour in GraceDBAdapter.__bases__
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import mimetypes
@@ -14,9 +15,12 @@ import threading
 import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import requests
@@ -27,7 +31,7 @@ from urllib3 import Retry
 from requests_gracedb import FileAdapter, FormData
 
 from .gracedb_server import GraceDBServer
-from .loopback_server import Answer, LoopbackServer, Received, redirect
+from .loopback_server import Answer, LoopbackServer, Received, half_a_body, redirect
 
 MIB = 1024 * 1024
 CONTENT = b"<LIGO_LW>\r\n\r\n--\r\n\0\xff</LIGO_LW>\n"
@@ -113,6 +117,17 @@ def pipe(content: bytes) -> io.BufferedReader:
     with open(writer, "wb") as file:
         file.write(content)
     return open(reader, "rb")
+
+
+@contextmanager
+def switching_threads_all_the_time() -> Iterator[None]:
+    """Let another thread have its turn after as little as possible."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def uploaded(
@@ -268,6 +283,45 @@ def test_two_fields_may_read_the_same_open_file(echo: Echo, path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("buffering", [0, -1])
+@pytest.mark.parametrize("mode", ["rb", "r+b"])
+def test_an_open_file_stays_where_it_is(
+    echo: Echo, path: Path, mode: str, buffering: int
+) -> None:
+    with path.open(mode, buffering) as file:
+        file.seek(5)
+        assert echo(FormData(files={"eventFile": file}))["files"] == [uploaded(content=CONTENT[5:])]
+        assert file.tell() == 5
+
+
+def test_what_was_written_to_an_open_file_is_sent(echo: Echo, path: Path) -> None:
+    with path.open("w+b") as file:
+        file.write(CONTENT)
+        file.seek(0)
+        assert echo(FormData(files={"eventFile": file}))["files"] == [uploaded()]
+
+
+def test_bytes_in_memory_are_those_that_they_were_from_their_position_on(echo: Echo) -> None:
+    file = io.BytesIO(CONTENT)
+    file.seek(5)
+    form = FormData(files={"eventFile": ("coinc.xml", file)})
+    assert file.tell() == 5
+    file.truncate(0)
+    assert echo(form)["files"] == [uploaded(content=CONTENT[5:])]
+
+
+@pytest.mark.parametrize("mode", ["rb", "r"])
+def test_threads_may_send_the_same_form_at_once(path: Path, mode: str) -> None:
+    content = b"".join(b"%07d\n" % number for number in range(MIB // 8))
+    path.write_bytes(content)
+    with path.open(mode) as file:
+        form = FormData(files={"eventFile": file})
+        with switching_threads_all_the_time(), ThreadPoolExecutor(4) as executor:
+            sent = set(executor.map(lambda _: b"".join(form), range(16)))
+    assert len(sent) == 1
+    assert content in sent.pop()
+
+
 def test_an_open_file_stays_open(echo: Echo, path: Path) -> None:
     with path.open("rb") as file:
         echo(FormData(files={"eventFile": file}))
@@ -287,6 +341,43 @@ def test_a_file_that_can_do_nothing_but_read_will_do(echo: Echo) -> None:
 
     form = FormData(files={"eventFile": ("coinc.xml", Readable())})
     assert echo(form)["files"] == [uploaded()]
+
+
+def test_a_file_that_takes_0_for_everything_is_read_once(echo: Echo) -> None:
+    class Readable:
+        content = io.BytesIO(CONTENT)
+
+        def read(self, size: int | None = None) -> bytes:
+            return self.content.read(size or -1)
+
+    form = FormData(files={"eventFile": ("coinc.xml", Readable())})
+    assert echo(form)["files"] == [uploaded()]
+
+
+def test_what_is_decompressed_while_it_is_read_from_a_pipe_is_sent(echo: Echo) -> None:
+    with pipe(gzip.compress(CONTENT)) as file, gzip.open(file) as decompressed:
+        form = FormData(files={"eventFile": ("coinc.xml", decompressed)})
+    assert echo(form)["files"] == [uploaded()]
+
+
+def test_a_download_is_sent(echo: Echo, server: LoopbackServer) -> None:
+    server.answer = lambda received: Answer(body=CONTENT)
+    with urlopen(server.url) as download:
+        form = FormData(files={"eventFile": ("coinc.xml", download)})
+    assert echo(form)["files"] == [uploaded()]
+
+
+def test_a_download_that_breaks_off_is_an_error_at_once(server: LoopbackServer) -> None:
+    server.script = [half_a_body]
+    with urlopen(server.url) as download, pytest.raises(OSError, match="last 5 bytes"):
+        FormData(files={"eventFile": ("coinc.xml", download)})
+
+
+def test_a_pipe_that_does_not_wait_is_an_error_at_once() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with open(reader, "rb") as file, open(writer, "wb"), pytest.raises(BlockingIOError):
+        FormData(files={"eventFile": ("coinc.xml", file)})
 
 
 def test_a_file_of_text_is_sent_as_utf_8_from_its_position_on(echo: Echo, path: Path) -> None:
@@ -351,6 +442,26 @@ def test_standard_input_is_sent_in_full_each_time(echo: Echo) -> None:
     form = FormData(files={"eventFile": ("-", None, "text/xml")})
     assert echo(form) == echo(form)
     assert echo(form)["files"] == [uploaded(filename="-")]
+
+
+@pytest.mark.usefixtures("stdin")
+def test_standard_input_cannot_be_read_twice() -> None:
+    FormData(files={"eventFile": ("-",)})
+    with pytest.raises(ValueError, match="once"):
+        FormData(files={"eventFile": ("-",)})
+
+
+@pytest.mark.usefixtures("stdin")
+@pytest.mark.parametrize("file", [Path("-"), (Path("-"),)])
+def test_a_path_object_is_never_standard_input(
+    echo: Echo, path: Path, monkeypatch: pytest.MonkeyPatch, file: Any
+) -> None:
+    monkeypatch.chdir(path.parent)
+    Path("-").write_bytes(b"on disk")
+    expected = uploaded(
+        filename="-", content=b"on disk", content_type="application/octet-stream"
+    )
+    assert echo(FormData(files={"eventFile": file}))["files"] == [expected]
 
 
 def test_standard_input_may_be_text_alone(
@@ -883,21 +994,43 @@ def test_progress_is_taken_back_as_far_as_it_went() -> None:
     progress: list[int] = []
     form = FormData(files={"eventFile": bytes(3 * MIB)}, progress=progress.append)
     blocks = iter(form)
-    next(blocks)
-    next(blocks)
-    (first,) = progress
+    handed_on = len(next(blocks)) + len(next(blocks))
     content = b"".join(form)
-    assert progress[:2] == [first, -first]
+    assert progress[2] == -handed_on
     assert sum(progress) == len(content) == len(form)
 
 
-def test_a_block_counts_only_when_the_next_one_is_asked_for() -> None:
-    progress: list[int] = []
-    blocks = iter(FormData({"group": "Test"}, progress=progress.append))
-    block = next(blocks)
-    assert progress == []
-    assert next(blocks, None) is None
-    assert progress == [len(block)]
+@pytest.mark.parametrize("error", [OSError, BrokenPipeError, ValueError])
+def test_a_progress_that_fails_leaves_no_whole_form(
+    session: requests.Session,
+    server: LoopbackServer,
+    arrived: queue.Queue[Received],
+    error: type[Exception],
+) -> None:
+    def broken(size: int) -> None:
+        raise error("no screen")
+
+    with pytest.raises((RuntimeError, ValueError), match="no screen"):
+        session.post(server.url, data=FormData({"group": "Test"}, progress=broken))
+    assert_is_broken_off(arrived.get(timeout=60))
+
+
+def test_a_progress_that_cannot_be_taken_back_ends_the_request(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    def broken(size: int) -> None:
+        if size < 0:
+            raise BrokenPipeError
+
+    form = FormData({"group": "Test"}, progress=broken)
+    server.script = [redirect(server.url, 307)]
+    with pytest.raises(RuntimeError, match="progress"):
+        session.post(server.url, data=form)
+    session.post(server.url, data=FormData())
+    first, *others = server.requests
+    assert first.body == bytes(form)
+    assert_is_broken_off(others[0])
+    assert len(others) == 2
 
 
 def test_the_bytes_of_a_form_are_no_progress() -> None:
@@ -974,11 +1107,3 @@ def test_an_open_file_is_read_right_by_two_who_take_turns() -> None:
     first = [next(blocks), next(blocks)]
     next(iter(form))
     assert b"".join([*first, *blocks]) == bytes(form)
-
-
-def test_a_progress_that_fails_is_no_fault_of_the_connection() -> None:
-    def broken(size: int) -> None:
-        raise BrokenPipeError
-
-    with pytest.raises(RuntimeError, match="progress"):
-        list(FormData({"group": "Test"}, progress=broken))

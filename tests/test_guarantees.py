@@ -20,15 +20,16 @@ from requests.auth import HTTPDigestAuth
 from urllib3.exceptions import InsecureRequestWarning
 
 from requests_gracedb import (
+    AuthAdapter,
     ErrorAdapter,
     FileAdapter,
     GraceDBAdapter,
+    PoolAdapter,
     RetryAdapter,
     TimeoutAdapter,
     UserAgentAdapter,
     retry,
 )
-from requests_gracedb.auth import AuthAdapter
 
 from .loopback_server import (
     Answer,
@@ -50,6 +51,7 @@ WITHOUT_ERRORS = [
     UserAgentAdapter,
     RetryAdapter,
     TimeoutAdapter,
+    PoolAdapter,
 ]
 ADAPTERS = [*WITHOUT_ERRORS, ErrorAdapter, GraceDBAdapter]
 

@@ -17,6 +17,7 @@ from urllib3.util import Retry
 
 import requests_gracedb
 from requests_gracedb import (
+    AuthAdapter,
     ErrorAdapter,
     FileAdapter,
     FormData,
@@ -26,6 +27,7 @@ from requests_gracedb import (
     InsecureTransportError,
     NetrcAuth,
     NoAuth,
+    PoolAdapter,
     RetryAdapter,
     SciTokenAuth,
     Session,
@@ -60,7 +62,7 @@ class Marked(GraceDBAdapter):
         return super().send(request, stream, timeout, verify, cert, proxies)
 
 
-class Some(UserAgentAdapter, RetryAdapter, ErrorAdapter):
+class Some(UserAgentAdapter, RetryAdapter, PoolAdapter, ErrorAdapter, AuthAdapter):
     """A choice of behaviours."""
 
 

@@ -1,0 +1,94 @@
+"""PoolAdapter: the key of a pool is the one that urllib3 makes, and is made once."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from typing import Any
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager
+
+from requests_gracedb import PoolAdapter
+
+SETTINGS: dict[str, Any] = {
+    "scheme": "https",
+    "host": "gracedb.ligo.org",
+    "port": 443,
+    "cert_reqs": "CERT_REQUIRED",
+}
+NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+
+
+def key(adapter: HTTPAdapter, **settings: Any) -> Any:
+    """Make the key for some settings."""
+    context = {**SETTINGS, **settings}
+    return adapter.poolmanager.key_fn_by_scheme[context["scheme"]](context)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"scheme": "http", "port": 80},
+        {"host": "GraceDB.LIGO.org"},
+        {"port": 8443},
+        {"cert_reqs": "CERT_NONE"},
+        {"ca_certs": "ca.pem"},
+        {"cert_file": "cert.pem", "key_file": "key.pem"},
+        {"headers": {"Host": "gracedb.ligo.org"}},
+        {"socket_options": NODELAY},
+    ],
+)
+def test_the_key_is_that_of_urllib3(settings: dict[str, Any]) -> None:
+    adapter = PoolAdapter()
+    context = {**SETTINGS, **settings}
+    expected = PoolManager().key_fn_by_scheme[context["scheme"]](dict(context))
+    assert key(adapter, **settings) == expected
+    assert key(adapter, **settings) == expected
+
+
+def test_a_key_is_made_once() -> None:
+    adapter = PoolAdapter()
+    assert key(adapter) is key(adapter)
+
+
+def test_a_pickle_makes_a_key_once() -> None:
+    adapter = pickle.loads(pickle.dumps(PoolAdapter()))
+    assert key(adapter) is key(adapter)
+
+
+def test_the_settings_stay_as_they_are() -> None:
+    context = dict(SETTINGS)
+    PoolAdapter().poolmanager.key_fn_by_scheme["https"](context)
+    assert context == SETTINGS
+
+
+def test_other_settings_have_another_pool() -> None:
+    with requests.Session() as session:
+        session.mount("https://", PoolAdapter())
+        request = requests.Request("GET", "https://gracedb.ligo.org/").prepare()
+        adapter = session.get_adapter("https://gracedb.ligo.org/")
+        assert isinstance(adapter, PoolAdapter)
+        pools = {
+            adapter.get_connection_with_tls_context(request, verify, cert=cert)
+            for _ in range(2)
+            for verify in (True, False, "ca.pem")
+            for cert in (None, "cert.pem", ("cert.pem", "key.pem"))
+        }
+    assert len(pools) == 9
+
+
+@pytest.mark.parametrize("url", ["https://gracedb.ligo.org/api/?a=b#c", "http://localhost/a"])
+@pytest.mark.parametrize(
+    "proxies",
+    [None, {}, {"http": "http://proxy:3128"}, {"all": "socks5://proxy"}, {"https": "proxy:3128"}],
+)
+def test_the_url_of_the_request_line_is_that_of_requests(
+    url: str, proxies: dict[str, str] | None
+) -> None:
+    request = requests.Request("GET", url).prepare()
+    expected = HTTPAdapter().request_url(request, proxies)
+    assert PoolAdapter().request_url(request, proxies) == expected
