@@ -165,8 +165,15 @@ class SessionClient(Client):
         import requests
         from requests.adapters import HTTPAdapter
 
+        headers = self.target.headers
+
+        def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            request.headers.update(headers)
+            return request
+
         session = requests.Session()
-        session.headers.update(self.target.headers)
+        # With a header of the session, requests would look for a netrc file at each request.
+        session.auth = authenticate
         session.mount(self.target.url, HTTPAdapter(pool_maxsize=self.pool_size))
         return session
 
@@ -277,13 +284,17 @@ class Toolbelt(SessionClient):
         'session.post(url, data=encoder, headers={"Content-Type": encoder.content_type})'
     )
 
-    def upload(self, path: str, to: str = "/") -> str:
-        """Upload a file; see `Client.upload`."""
+    def __init__(self, target: Target, pool_size: int = 10) -> None:
         from requests_toolbelt import MultipartEncoder  # type: ignore[import-untyped]
 
+        super().__init__(target, pool_size)
+        self.encoder = MultipartEncoder
+
+    def upload(self, path: str, to: str = "/") -> str:
+        """Upload a file; see `Client.upload`."""
         with open(path, "rb") as file:
             fields = {"f": (os.path.basename(path), file, "application/octet-stream")}
-            encoder = MultipartEncoder(fields)
+            encoder = self.encoder(fields)
             headers = {"Content-Type": encoder.content_type}
             return self.session.post(self.target.url + to, data=encoder, headers=headers).text
 
@@ -537,8 +548,8 @@ def time_threads(client: Client, threads: int, times: int) -> float:
         return (time.perf_counter() - start) / threads / times
 
 
-def cpu_of_gets(client: SessionClient, rounds: int, times: int) -> list[tuple[float, float]]:
-    """Measure what a GET costs above the connection pool, next to that of a plain session.
+def cpu_of_gets(client: SessionClient, rounds: int, times: int) -> list[list[float]]:
+    """Measure what a GET costs above the connection pool, next to that of plain sessions.
 
     Parameters
     ----------
@@ -549,8 +560,9 @@ def cpu_of_gets(client: SessionClient, rounds: int, times: int) -> list[tuple[fl
 
     Returns
     -------
-    list of tuple of two floats
-        For each round, seconds for one request of this client, and of the plain session.
+    list of list of three floats
+        For each round, seconds for one request of this client, of a plain session that has the same
+        header, and of a plain session with an auth object that sets the header.
     """
     from urllib3 import HTTPConnectionPool, HTTPResponse
 
@@ -567,17 +579,20 @@ def cpu_of_gets(client: SessionClient, rounds: int, times: int) -> list[tuple[fl
         return (time.process_time() - start) / times
 
     url = client.target.url + "/api/superevents/"
-    own, plain = client.session, Requests(client.target).session
-    pairs = []
+    authenticated, plain = (Requests(client.target).session for _ in range(2))
+    plain.auth = None
+    plain.headers.update(client.target.headers)
+    sessions = [client.session, plain, authenticated]
+    results = []
     with ExitStack() as stack:
         stack.callback(setattr, HTTPConnectionPool, "urlopen", HTTPConnectionPool.urlopen)
         setattr(HTTPConnectionPool, "urlopen", urlopen)
         for number in range(rounds + 1):
-            # The two take turns in being the first.
-            first = cpu(own if number % 2 else plain)
-            second = cpu(plain if number % 2 else own)
-            pairs.append((first, second) if number % 2 else (second, first))
-    return pairs[1:]  # The first round fills caches.
+            # They take turns in being the first.
+            order = [(number + place) % len(sessions) for place in range(len(sessions))]
+            measured = {index: cpu(sessions[index]) for index in order}
+            results.append([measured[index] for index in range(len(sessions))])
+    return results[1:]  # The first round fills caches.
 
 
 JOBS: dict[str, Callable[..., Any]] = {
