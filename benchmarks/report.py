@@ -106,8 +106,9 @@ def lines(results: Results, settings: Settings, load: float) -> Iterator[str]:
         "more, http.client reads 8 KiB at a time. Of curl the transfer is timed (``time_total`` −",
         "``time_pretransfer``), not the start of the process, and its memory is that of the whole",
         "process, where that of the others is what an upload adds. All send a bearer token; the",
-        "two requests-gracedb read it from a file, and look whether it is still good. requests",
-        "gets it from an auth object: with a header of the session, it would look for a netrc file.",
+        "two requests-gracedb read it from a file, and look whether it is still good.",
+        "requests gets it from an auth object: with a header of the session, it would look for a",
+        "netrc file.",
         "",
     ]
     yield from _heading("Machine and versions", "-")
