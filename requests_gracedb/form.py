@@ -323,26 +323,31 @@ class _File:
     """A regular file, read at places of its own: threads and processes may share its position."""
 
     def __init__(
-        self, name: str, opened: Callable[[], AbstractContextManager[IO[bytes]]], start: int = 0
+        self,
+        name: str,
+        opened: Callable[[], AbstractContextManager[IO[bytes]]],
+        end: int,
+        start: int = 0,
     ) -> None:
         self._name = name
         self._opened = opened
-        self._start = start
-        with opened() as file:
-            self.size = self._size_of(file)
+        self._end = end
+        self._start = min(start, end)
+        self.size = end - self._start
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             with self._opened() as file:
-                offset, end = self._start, self._start + self.size
-                is_changed = self._size_of(file) != self.size
-                while not is_changed and offset < end:
-                    block = os.pread(file.fileno(), min(end - offset, BLOCK_SIZE), offset)
+                descriptor = file.fileno()
+                offset = self._start
+                is_changed = os.fstat(descriptor).st_size != self._end
+                while not is_changed and offset < self._end:
+                    block = os.pread(descriptor, min(self._end - offset, BLOCK_SIZE), offset)
                     offset += len(block)
                     is_changed = not block
                     if block:
                         yield block
-                if is_changed or os.pread(file.fileno(), 1, end):
+                if is_changed or os.pread(descriptor, 1, self._end):
                     raise RuntimeError(
                         f"{self._name} no longer has the {self.size} bytes that it had when the "
                         "form was made: wait until it is written, and make the form anew"
@@ -350,15 +355,15 @@ class _File:
         except (OSError, ValueError) as error:
             raise RuntimeError(f"cannot read {self._name} while it is sent: {error}") from error
 
-    def _size_of(self, file: IO[bytes]) -> int:
-        return max(0, os.fstat(file.fileno()).st_size - self._start)
-
 
 def _from_disk(path: str) -> _File:
     path = os.path.abspath(path)
     opened = partial(FileIO, path)
     with opened() as file:
-        return _File(path, opened) if _is_regular(file) else _spooled(path, file)
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            return _File(path, opened, status.st_size)
+        return _spooled(path, file)
 
 
 def _from_standard_input() -> _File:
@@ -376,18 +381,16 @@ def _from_open_file(file: IO[Any], name: str) -> _Memory | _File:
     if type(file) is BytesIO:
         return _Memory(file.getvalue(), file.tell())
     raw: object = getattr(file, "raw", None) if type(file) in _BUFFERED else file
-    if type(raw) is FileIO and raw.readable() and _is_regular(raw):
+    if type(raw) is FileIO and raw.readable():
         file.flush()
-        return _File(name, partial(_left_open, file), file.tell())
+        status = os.fstat(raw.fileno())
+        if stat.S_ISREG(status.st_mode):
+            return _File(name, partial(_left_open, file), status.st_size, file.tell())
     return _spooled(name, file)
 
 
 def _left_open(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(file)
-
-
-def _is_regular(file: FileIO) -> bool:
-    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
 def _spooled(name: str, file: IO[Any]) -> _File:
@@ -401,6 +404,6 @@ def _spooled(name: str, file: IO[Any]) -> _File:
         if isinstance(file, HTTPResponse) and file.length:
             raise OSError(f"{name} broke off: the server did not send the last {file.length} bytes")
         copy.flush()
-        content = _File(name, partial(_left_open, copy))
+        content = _File(name, partial(_left_open, copy), copy.tell())
         weakref.finalize(content, stack.pop_all().close)
     return content
