@@ -400,7 +400,8 @@ def _spooled(name: str, file: IO[Any]) -> _File:
         while block := file.read(BLOCK_SIZE):
             copy.write(block.encode() if isinstance(block, str) else block)
         if block is None:
-            raise BlockingIOError(errno.EAGAIN, "it does not wait for what is to come", name)
+            problem = "there is more to come, and it does not wait for that: make it blocking"
+            raise BlockingIOError(errno.EAGAIN, problem, name)
         if isinstance(file, HTTPResponse) and file.length:
             raise OSError(f"{name} broke off: the server did not send the last {file.length} bytes")
         copy.flush()
