@@ -54,8 +54,8 @@ class FormData:
 
         - a path object (`os.PathLike`), read from disk;
         - a file open for reading, sent from its position on, which stays where it is; what is no
-          regular file of bytes, such as a pipe, a file of text, or one that decompresses what it
-          reads, is copied to a temporary file here;
+          regular file of bytes nor ``io.BytesIO``, such as a pipe, a file of text, or one that
+          decompresses what it reads, is copied to a temporary file here;
         - `bytes` or `str` (sent as UTF-8): the content itself;
         - a tuple ``(filename, content, content_type, headers)`` of which the last three may be
           missing or None. The content is any of the above. Without content the filename is a path,

@@ -295,10 +295,13 @@ def test_an_open_file_stays_where_it_is(
 
 
 def test_what_was_written_to_an_open_file_is_sent(echo: Echo, path: Path) -> None:
-    with path.open("w+b") as file:
-        file.write(CONTENT)
+    with path.open("r+b") as file:
+        file.read(1)
         file.seek(0)
-        assert echo(FormData(files={"eventFile": file}))["files"] == [uploaded()]
+        file.write(b"written")  # It stays in the buffer, which holds what comes before and after.
+        file.seek(0)
+        expected = uploaded(content=b"written" + CONTENT[7:])
+        assert echo(FormData(files={"eventFile": file}))["files"] == [expected]
 
 
 def test_bytes_in_memory_are_those_that_they_were_from_their_position_on(echo: Echo) -> None:
