@@ -19,7 +19,7 @@ from requests_gracedb import (
     FormData,
     GraceDBAdapter,
     GraceDBAuth,
-    PoolAdapter,
+    ConnectionAdapter,
     UserAgentAdapter,
     __version__,
 )
@@ -28,7 +28,7 @@ from .conftest import basic, write_netrc
 from .loopback_server import Answer, LoopbackServer, redirect
 
 ADAPTERS = [
-    AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, PoolAdapter, GraceDBAdapter,
+    AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, ConnectionAdapter, GraceDBAdapter,
 ]
 
 every_adapter = pytest.mark.parametrize("adapter_class", ADAPTERS)
@@ -119,7 +119,7 @@ def test_a_mixture_pickles(adapter_class: type[ForeignAdapter], server: Loopback
 
 
 def test_all_behaviours_are_those_of_the_bases() -> None:
-    for behaviour in (AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, PoolAdapter):
+    for behaviour in (AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, ConnectionAdapter):
         assert behaviour in GraceDBAdapter.__bases__
 
 

@@ -14,7 +14,6 @@ import pytest
 import requests
 
 from requests_gracedb import FileAdapter, FormData, UserAgentAdapter
-from requests_gracedb.form import BLOCK_SIZE
 
 from .conftest import write_netrc
 from .gracedb_server import GraceDBServer
@@ -447,32 +446,6 @@ def test_the_answer_comes_through(session: requests.Session, server: LoopbackSer
     server.script = [Answer(400, body=b"no")]
     response = session.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     assert (response.status_code, response.content) == (400, b"no")
-
-
-class Blocks(io.BytesIO):
-    """A file that remembers how much is read at a time."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self.sizes: set[int | None] = set()
-
-    def read(self, size: int | None = -1) -> bytes:
-        self.sizes.add(size)
-        return super().read(size)
-
-
-def test_a_file_as_the_body_is_read_in_large_blocks(
-    session: requests.Session, server: LoopbackServer
-) -> None:
-    blocks = Blocks(b"content")
-    session.post(server.url, data=blocks)
-    assert blocks.sizes == {BLOCK_SIZE}
-
-
-def test_through_a_proxy_as_well(session: requests.Session, server: LoopbackServer) -> None:
-    blocks = Blocks(b"content")
-    session.post("http://gracedb.invalid/", data=blocks, proxies={"http": server.url})
-    assert blocks.sizes == {BLOCK_SIZE}
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from requests_gracedb import (
     ErrorAdapter,
     FileAdapter,
     GraceDBAdapter,
-    PoolAdapter,
+    ConnectionAdapter,
     RetryAdapter,
     TimeoutAdapter,
     UserAgentAdapter,
@@ -51,7 +51,7 @@ WITHOUT_ERRORS = [
     UserAgentAdapter,
     RetryAdapter,
     TimeoutAdapter,
-    PoolAdapter,
+    ConnectionAdapter,
 ]
 ADAPTERS = [*WITHOUT_ERRORS, ErrorAdapter, GraceDBAdapter]
 
@@ -752,6 +752,21 @@ def test_elapsed_is_the_time_until_the_answer(
 
     server.script = [answer]
     assert session.get(server.url).elapsed >= timedelta(seconds=0.05)
+
+
+def test_elapsed_does_not_count_the_body(session: requests.Session, server: LoopbackServer) -> None:
+    body_sent_at = []
+
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        time.sleep(0.3)
+        body_sent_at.append(time.perf_counter())
+        handler.wfile.write(b"body")
+
+    server.script = [answer]
+    start = time.perf_counter()
+    response = session.get(server.url)
+    assert start + response.elapsed.total_seconds() < body_sent_at[0]
 
 
 def test_a_prepared_request_can_be_sent_any_number_of_times(

@@ -159,7 +159,7 @@ def test_a_netrc_that_others_can_read_is_a_problem(home: Path) -> None:
 def test_a_broken_netrc_is_a_problem(home: Path) -> None:
     write_netrc(home, "machine gracedb.ligo.org s3cr3t")
     facts = info(URL)
-    assert "line 1" in found(facts, "netrc")
+    assert "is broken near line" in found(facts, "netrc")
     assert "s3cr3t" not in json.dumps(facts)
 
 

@@ -450,7 +450,7 @@ def test_the_signature_is_not_verified_and_no_key_is_fetched(
 ) -> None:
     token = make_token(b"forged", iss=tls_server.url, exp=ONE)
     auth = SciTokenAuth(write_token(tmp_path / "token", token), auth_reload=True)
-    assert "2100-05-04 13:00:00" in repr(auth)
+    assert "2100-05-04T13:00:00" in repr(auth)
     assert tls_server.connections == 0
 
 
@@ -980,7 +980,7 @@ def test_the_representation_tells_file_and_expiry_in_utc(
 ) -> None:
     monkeypatch.setenv("TZ", "America/Los_Angeles")
     time.tzset()
-    expected = f"<SciTokenAuth token file {path}, expires 2100-05-04 13:00:00 UTC>"
+    expected = f"<SciTokenAuth token file {path}, expires 2100-05-04T13:00:00+00:00>"
     representation = repr(SciTokenAuth(path))
     monkeypatch.undo()
     time.tzset()
@@ -1168,7 +1168,7 @@ def test_the_representation_of_a_scitoken_tells_its_expiry_and_nothing_else(
     signable: SciToken,
 ) -> None:
     auth = SciTokenAuth(signable)
-    assert repr(auth) == "<SciTokenAuth SciToken, expires 2100-05-04 12:10:00 UTC>"
+    assert repr(auth) == "<SciTokenAuth SciToken, expires 2100-05-04T12:10:00+00:00>"
 
 
 def jwt(header: str, token: str) -> str:

@@ -18,6 +18,8 @@ from urllib3.util import Retry
 import requests_gracedb
 from requests_gracedb import (
     AuthAdapter,
+    BasicAuth,
+    ConnectionAdapter,
     ErrorAdapter,
     FileAdapter,
     FormData,
@@ -27,7 +29,6 @@ from requests_gracedb import (
     InsecureTransportError,
     NetrcAuth,
     NoAuth,
-    PoolAdapter,
     RetryAdapter,
     SciTokenAuth,
     Session,
@@ -62,7 +63,7 @@ class Marked(GraceDBAdapter):
         return super().send(request, stream, timeout, verify, cert, proxies)
 
 
-class Some(UserAgentAdapter, RetryAdapter, PoolAdapter, ErrorAdapter, AuthAdapter):
+class Some(UserAgentAdapter, RetryAdapter, ConnectionAdapter, ErrorAdapter, AuthAdapter):
     """A choice of behaviours."""
 
 
@@ -103,6 +104,7 @@ def auths(path: Path) -> list[AuthBase | None]:
         GraceDBAuth(URL, path, auth_reload=True, auth_reload_timeout=60),
         GraceDBAuth(url=URL, username="albert.einstein", password="password"),
         GraceDBAuth(force_noauth=True),
+        BasicAuth("albert.einstein", "password"),
         NetrcAuth(URL),
         NoAuth(),
         SciTokenAuth("/run/user/1000/bt_u1000"),

@@ -1,9 +1,11 @@
-"""PoolAdapter: the key of a pool is the one that urllib3 makes, and is made once."""
+"""ConnectionAdapter: pools are found by keys that are made once, raw files read in large blocks."""
 
 from __future__ import annotations
 
+import io
 import pickle
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +13,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 
-from requests_gracedb import PoolAdapter
+from requests_gracedb import ConnectionAdapter
+from requests_gracedb.content import BLOCK_SIZE
+
+from .loopback_server import LoopbackServer
 
 SETTINGS: dict[str, Any] = {
     "scheme": "https",
@@ -43,7 +48,7 @@ def key(adapter: HTTPAdapter, **settings: Any) -> Any:
     ],
 )
 def test_the_key_is_that_of_urllib3(settings: dict[str, Any]) -> None:
-    adapter = PoolAdapter()
+    adapter = ConnectionAdapter()
     context = {**SETTINGS, **settings}
     expected = PoolManager().key_fn_by_scheme[context["scheme"]](dict(context))
     assert key(adapter, **settings) == expected
@@ -51,27 +56,27 @@ def test_the_key_is_that_of_urllib3(settings: dict[str, Any]) -> None:
 
 
 def test_a_key_is_made_once() -> None:
-    adapter = PoolAdapter()
+    adapter = ConnectionAdapter()
     assert key(adapter) is key(adapter)
 
 
 def test_a_pickle_makes_a_key_once() -> None:
-    adapter = pickle.loads(pickle.dumps(PoolAdapter()))
+    adapter = pickle.loads(pickle.dumps(ConnectionAdapter()))
     assert key(adapter) is key(adapter)
 
 
 def test_the_settings_stay_as_they_are() -> None:
     context = dict(SETTINGS)
-    PoolAdapter().poolmanager.key_fn_by_scheme["https"](context)
+    ConnectionAdapter().poolmanager.key_fn_by_scheme["https"](context)
     assert context == SETTINGS
 
 
 def test_other_settings_have_another_pool() -> None:
     with requests.Session() as session:
-        session.mount("https://", PoolAdapter())
+        session.mount("https://", ConnectionAdapter())
         request = requests.Request("GET", "https://gracedb.ligo.org/").prepare()
         adapter = session.get_adapter("https://gracedb.ligo.org/")
-        assert isinstance(adapter, PoolAdapter)
+        assert isinstance(adapter, ConnectionAdapter)
         pools = {
             adapter.get_connection_with_tls_context(request, verify, cert=cert)
             for _ in range(2)
@@ -91,4 +96,40 @@ def test_the_url_of_the_request_line_is_that_of_requests(
 ) -> None:
     request = requests.Request("GET", url).prepare()
     expected = HTTPAdapter().request_url(request, proxies)
-    assert PoolAdapter().request_url(request, proxies) == expected
+    assert ConnectionAdapter().request_url(request, proxies) == expected
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """A session with nothing but a ConnectionAdapter."""
+    with requests.Session() as session:
+        session.mount("http://", ConnectionAdapter())
+        yield session
+
+
+class Blocks(io.BytesIO):
+    """A file that remembers how much is read at a time."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.sizes: set[int | None] = set()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.sizes.add(size)
+        return super().read(size)
+
+
+def test_a_file_as_the_body_is_read_in_large_blocks(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    blocks = Blocks(b"content")
+    session.post(server.url, data=blocks)
+    assert blocks.sizes == {BLOCK_SIZE}
+
+
+def test_a_file_as_the_body_is_read_in_large_blocks_through_a_proxy(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    blocks = Blocks(b"content")
+    session.post("http://gracedb.invalid/", data=blocks, proxies={"http": server.url})
+    assert blocks.sizes == {BLOCK_SIZE}
