@@ -19,6 +19,8 @@ from requests_gracedb import GraceDBAdapter, scitoken
 from .gracedb_server import GraceDBServer
 from .loopback_server import LoopbackServer
 
+TOP = Path(__file__).parent.parent
+
 # A user that nobody is.
 NOBODY = 4_000_000_000
 

@@ -23,11 +23,9 @@ from sybil.document import PythonDocStringDocument
 from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
 
 import requests_gracedb
+from tests.conftest import TOP, write_token
+from tests.gracedb_server import GraceDBServer
 
-from .conftest import write_token
-from .gracedb_server import GraceDBServer
-
-TOP = Path(__file__).parent.parent
 DOCS = TOP / "docs"
 PAGES = [TOP / "README.rst", *sorted(DOCS.rglob("*.rst"))]
 MODULES = sorted((TOP / "requests_gracedb").glob("*.py"))

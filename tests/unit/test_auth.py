@@ -18,9 +18,8 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from requests_gracedb import GraceDBAuth, InsecureTransportError, NetrcAuth, NoAuth, SciTokenAuth
-
-from .conftest import NOBODY, basic, make_token, write_netrc, write_token
-from .loopback_server import Answer, LoopbackServer, redirect
+from tests.conftest import NOBODY, basic, make_token, write_netrc, write_token
+from tests.loopback_server import Answer, LoopbackServer, redirect
 
 SECRET = "s3cret"
 LOCALHOST = "machine localhost login netrc password s3cret"

@@ -14,12 +14,10 @@ import pytest
 import requests
 
 from requests_gracedb.httpie import GraceDBPlugin
+from tests.conftest import TOP, basic, write_netrc, write_token
+from tests.gracedb_server import GraceDBServer
+from tests.loopback_server import LoopbackServer, redirect
 
-from .conftest import basic, write_netrc, write_token
-from .gracedb_server import GraceDBServer
-from .loopback_server import LoopbackServer, redirect
-
-TOP = Path(__file__).parent.parent
 CONTENT = b"<LIGO_LW>\r\n\0\xff</LIGO_LW>\n"
 
 Http = Callable[..., subprocess.CompletedProcess[bytes]]

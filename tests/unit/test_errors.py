@@ -12,9 +12,8 @@ import requests
 from requests.auth import HTTPDigestAuth
 
 from requests_gracedb import ErrorAdapter, FormData, GraceDBAuth
-
-from .conftest import basic
-from .loopback_server import Answer, Handler, LoopbackServer, redirect
+from tests.conftest import basic
+from tests.loopback_server import Answer, Handler, LoopbackServer, redirect
 
 
 @pytest.fixture

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth, NetrcAuth, SciTokenAuth
 from requests_gracedb.credential import Origin
-
-from .conftest import basic, make_token, write_netrc, write_token
-from .loopback_server import Answer, LoopbackServer, Received, redirect
+from tests.conftest import basic, make_token, write_netrc, write_token
+from tests.loopback_server import Answer, LoopbackServer, Received, redirect
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
 

@@ -15,9 +15,8 @@ from freezegun import freeze_time
 
 from requests_gracedb import GraceDBAuth, scitoken
 from requests_gracedb.help import info, main
-
-from .conftest import make_token, write_netrc, write_token
-from .gracedb_server import GraceDBServer
+from tests.conftest import make_token, write_netrc, write_token
+from tests.gracedb_server import GraceDBServer
 
 URL = "https://gracedb.ligo.org/api/"
 

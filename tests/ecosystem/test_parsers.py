@@ -21,8 +21,7 @@ from werkzeug.formparser import parse_form_data
 
 from requests_gracedb import FileAdapter, FormData
 from requests_gracedb.form import guess_content_type
-
-from .loopback_server import LoopbackServer
+from tests.loopback_server import LoopbackServer
 
 if not django_settings.configured:
     django_settings.configure(DATA_UPLOAD_MAX_MEMORY_SIZE=None)

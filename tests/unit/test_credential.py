@@ -10,8 +10,7 @@ import requests
 
 from requests_gracedb import GraceDBAuth, InsecureTransportError, SciTokenAuth
 from requests_gracedb.credential import CredentialAuth, Origin
-
-from .loopback_server import Answer, LoopbackServer, redirect
+from tests.loopback_server import Answer, LoopbackServer, redirect
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ import pytest
 import requests
 
 from requests_gracedb import FileAdapter, FormData, UserAgentAdapter
-
-from .conftest import write_netrc
-from .gracedb_server import GraceDBServer
-from .loopback_server import Answer, LoopbackServer, redirect
+from tests.conftest import write_netrc
+from tests.gracedb_server import GraceDBServer
+from tests.loopback_server import Answer, LoopbackServer, redirect
 
 CONTENT = b"<LIGO_LW></LIGO_LW>\n"
 BOUNDARY = "0123456789abcdef" * 2

@@ -29,9 +29,8 @@ from freezegun.api import FrozenDateTimeFactory
 from scitokens import SciToken
 
 from requests_gracedb import FormData, GraceDBAuth, SciTokenAuth, scitoken
-
-from .conftest import NOBODY, TMP, make_token, write_token
-from .loopback_server import Answer, Handler, LoopbackServer, redirect
+from tests.conftest import NOBODY, TMP, make_token, write_token
+from tests.loopback_server import Answer, Handler, LoopbackServer, redirect
 
 NOON = datetime(2100, 5, 4, 12, tzinfo=timezone.utc)
 ONE = NOON.timestamp() + 3600

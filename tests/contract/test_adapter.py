@@ -23,9 +23,8 @@ from requests_gracedb import (
     UserAgentAdapter,
     __version__,
 )
-
-from .conftest import basic, write_netrc
-from .loopback_server import Answer, LoopbackServer, redirect
+from tests.conftest import basic, write_netrc
+from tests.loopback_server import Answer, LoopbackServer, redirect
 
 ADAPTERS = [
     AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, ConnectionAdapter, GraceDBAdapter,

@@ -1,6 +1,6 @@
 """A module as users write it, with every public name: type checkers find no fault with it.
 
-It is never run; see `tests.test_types`.
+It is never run; see `tests.contract.test_types`.
 """
 
 from __future__ import annotations

@@ -26,10 +26,9 @@ from vcr.request import Request as RecordedRequest
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth, GraceDBRetry, __version__
 from requests_gracedb.errors import raise_for_status
-
-from .conftest import make_token, write_token
-from .gracedb_server import GraceDBServer
-from .loopback_server import Answer, LoopbackServer, redirect
+from tests.conftest import make_token, write_token
+from tests.gracedb_server import GraceDBServer
+from tests.loopback_server import Answer, LoopbackServer, redirect
 
 CONTENT = b"<LIGO_LW>\r\n\0\xff</LIGO_LW>\n"
 USER_AGENT = f"mine/1 requests_gracedb/{__version__}"

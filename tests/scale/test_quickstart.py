@@ -14,11 +14,8 @@ import pytest
 import requests
 
 from requests_gracedb import FormData, GraceDBAdapter, SciTokenAuth
-
-from .conftest import write_token
-from .gracedb_server import GraceDBServer
-
-TOP = Path(__file__).parent.parent
+from tests.conftest import TOP, write_token
+from tests.gracedb_server import GraceDBServer
 
 
 @dataclass

@@ -26,9 +26,8 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 
 from requests_gracedb import FormData, GraceDBAdapter, RetryAdapter, retry
 from requests_gracedb.retry import GraceDBRetry
-
-from .conftest import make_token
-from .loopback_server import (
+from tests.conftest import make_token
+from tests.loopback_server import (
     Answer,
     Handler,
     LoopbackServer,

@@ -9,10 +9,9 @@ import pytest
 import requests
 
 from requests_gracedb import FormData, GraceDBAdapter, Session
-
-from .conftest import basic, make_token, write_netrc, write_token
-from .gracedb_server import GraceDBServer
-from .loopback_server import LoopbackServer
+from tests.conftest import basic, make_token, write_netrc, write_token
+from tests.gracedb_server import GraceDBServer
+from tests.loopback_server import LoopbackServer
 
 
 def test_it_is_a_plain_session() -> None:

@@ -29,9 +29,8 @@ from requests.auth import HTTPDigestAuth
 from urllib3 import Retry
 
 from requests_gracedb import FileAdapter, FormData
-
-from .gracedb_server import GraceDBServer
-from .loopback_server import Answer, LoopbackServer, Received, half_a_body, redirect
+from tests.gracedb_server import GraceDBServer
+from tests.loopback_server import Answer, LoopbackServer, Received, half_a_body, redirect
 
 MIB = 1024 * 1024
 CONTENT = b"<LIGO_LW>\r\n\r\n--\r\n\0\xff</LIGO_LW>\n"

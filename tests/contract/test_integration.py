@@ -12,10 +12,9 @@ import pytest
 import requests
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth, Session
-
-from .conftest import write_netrc, write_token
-from .gracedb_server import GraceDBServer
-from .loopback_server import LoopbackServer
+from tests.conftest import write_netrc, write_token
+from tests.gracedb_server import GraceDBServer
+from tests.loopback_server import LoopbackServer
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 import requests
 
 from requests_gracedb import UserAgentAdapter, __version__
-
-from .loopback_server import LoopbackServer
+from tests.loopback_server import LoopbackServer
 
 
 @pytest.fixture

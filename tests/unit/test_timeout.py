@@ -13,8 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout
 
 from requests_gracedb import GraceDBAdapter, TimeoutAdapter
-
-from .loopback_server import Answer, LoopbackServer, silence, silence_at_once, slowly
+from tests.loopback_server import Answer, LoopbackServer, silence, silence_at_once, slowly
 
 adapter_classes = pytest.mark.parametrize("adapter_class", [TimeoutAdapter, GraceDBAdapter])
 

@@ -15,8 +15,7 @@ from urllib3 import PoolManager
 
 from requests_gracedb import ConnectionAdapter
 from requests_gracedb.content import BLOCK_SIZE
-
-from .loopback_server import LoopbackServer
+from tests.loopback_server import LoopbackServer
 
 SETTINGS: dict[str, Any] = {
     "scheme": "https",

@@ -22,12 +22,10 @@ import pytest
 import requests
 
 from requests_gracedb import GraceDBAdapter, SciTokenAuth
+from tests.conftest import TOP, make_token, write_token
+from tests.gracedb_server import GraceDBServer
+from tests.loopback_server import Answer, LoopbackServer, Received
 
-from .conftest import make_token, write_token
-from .gracedb_server import GraceDBServer
-from .loopback_server import Answer, LoopbackServer, Received
-
-TOP = Path(__file__).parent.parent
 FILES = 200
 LIMIT = 60  # seconds for anything that has to happen
 

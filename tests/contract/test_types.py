@@ -14,9 +14,9 @@ import pytest
 import requests
 
 import requests_gracedb
+from tests.conftest import TOP
 
-TOP = Path(__file__).parent.parent
-SAMPLE = TOP / "tests" / "typed_sample.py"
+SAMPLE = Path(__file__).with_name("typed_sample.py")
 SETTINGS = {"typeCheckingMode": "strict", "reportUnnecessaryTypeIgnoreComment": "error"}
 MYPY = "mypy", "--strict", "--no-error-summary", "--cache-dir=cache"
 PYRIGHT = "pyright", f"--pythonpath={sys.executable}"

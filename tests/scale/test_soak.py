@@ -23,9 +23,8 @@ import requests
 
 from requests_gracedb import FormData, GraceDBAdapter, SciTokenAuth, scitoken
 from requests_gracedb.retry import GraceDBRetry
-
-from .conftest import make_token, write_token
-from .loopback_server import (
+from tests.conftest import make_token, write_token
+from tests.loopback_server import (
     Answer,
     Handler,
     LoopbackServer,

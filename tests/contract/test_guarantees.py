@@ -30,8 +30,7 @@ from requests_gracedb import (
     UserAgentAdapter,
     retry,
 )
-
-from .loopback_server import (
+from tests.loopback_server import (
     Answer,
     Handler,
     LoopbackServer,
