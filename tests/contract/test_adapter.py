@@ -1,34 +1,19 @@
-"""All the adapters in one, and each with those of others."""
+"""Each adapter alone, and ours with those of others."""
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from requests_gracedb import (
-    AuthAdapter,
-    ErrorAdapter,
-    FileAdapter,
-    FormData,
-    GraceDBAdapter,
-    GraceDBAuth,
-    ConnectionAdapter,
-    UserAgentAdapter,
-    __version__,
-)
-from tests.conftest import basic, write_netrc
-from tests.loopback_server import Answer, LoopbackServer, redirect
-
-ADAPTERS = [
-    AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, ConnectionAdapter, GraceDBAdapter,
-]
+import requests_gracedb
+from requests_gracedb import ErrorAdapter, GraceDBAdapter, UserAgentAdapter, __version__
+from tests.conftest import mounted
+from tests.contract.conftest import ADAPTERS
+from tests.loopback_server import Answer, LoopbackServer
 
 every_adapter = pytest.mark.parametrize("adapter_class", ADAPTERS)
 
@@ -65,17 +50,16 @@ class Some(UserAgentAdapter, ForeignAdapter, ErrorAdapter):
     pass
 
 
-def mounted(prefix: str, adapter: HTTPAdapter) -> requests.Session:
-    session = requests.Session()
-    session.mount(prefix, adapter)
-    return session
+def test_every_public_adapter_is_a_base_of_gracedb_adapter() -> None:
+    public = {name for name in requests_gracedb.__all__ if name.endswith("Adapter")}
+    assert public - {"GraceDBAdapter"} == {base.__name__ for base in GraceDBAdapter.__bases__}
 
 
 @every_adapter
 def test_each_adapter_mounts_alone(
     adapter_class: type[HTTPAdapter], server: LoopbackServer
 ) -> None:
-    with mounted(server.url, adapter_class()) as session:
+    with mounted(adapter_class()) as session:
         assert session.get(server.url).status_code == 200
 
 
@@ -90,7 +74,7 @@ def test_each_adapter_takes_the_parameters_of_requests(adapter_class: type[HTTPA
 def test_a_mixture_does_what_the_other_adapter_does(
     adapter_class: type[ForeignAdapter], server: LoopbackServer
 ) -> None:
-    with mounted(server.url, adapter_class(mark="theirs")) as session:
+    with mounted(adapter_class(mark="theirs")) as session:
         response = session.get(server.url)
     assert server.requests[0].headers["X-Mark"] == "theirs"
     assert response.headers["X-Mark"] == "theirs"
@@ -101,7 +85,7 @@ def test_a_mixture_does_what_ours_do(
     adapter_class: type[ForeignAdapter], server: LoopbackServer
 ) -> None:
     server.script = [Answer(404)]
-    with mounted(server.url, adapter_class(user_agent="mine/1")) as session:
+    with mounted(adapter_class(user_agent="mine/1")) as session:
         with pytest.raises(requests.HTTPError):
             session.get(server.url)
     assert server.requests[0].headers["User-Agent"] == f"mine/1 requests_gracedb/{__version__}"
@@ -110,59 +94,8 @@ def test_a_mixture_does_what_ours_do(
 @pytest.mark.parametrize("adapter_class", [OursFirst, TheirsFirst, Some])
 def test_a_mixture_pickles(adapter_class: type[ForeignAdapter], server: LoopbackServer) -> None:
     adapter = adapter_class(mark="theirs", user_agent="mine/1")
-    with mounted(server.url, pickle.loads(pickle.dumps(adapter))) as session:
+    with mounted(pickle.loads(pickle.dumps(adapter))) as session:
         session.get(server.url)
     headers = server.requests[0].headers
     assert headers["X-Mark"] == "theirs"
     assert headers["User-Agent"] == f"mine/1 requests_gracedb/{__version__}"
-
-
-def test_all_behaviours_are_those_of_the_bases() -> None:
-    for behaviour in (AuthAdapter, ErrorAdapter, FileAdapter, UserAgentAdapter, ConnectionAdapter):
-        assert behaviour in GraceDBAdapter.__bases__
-
-
-def test_a_session_behaves_as_before_everywhere_else(
-    server: LoopbackServer, other_server: LoopbackServer, home: Path
-) -> None:
-    write_netrc(home, "machine localhost login user password password")
-    other_server.script = [Answer(404), redirect(other_server.url), Answer()]
-    with mounted(server.url, GraceDBAdapter()) as session:
-        assert session.get(other_server.url).status_code == 404
-        assert session.post(other_server.url, files={"a": ("a.xml", None)}).status_code == 200
-    assert other_server.authorizations == [basic("user", "password")] * 3
-    assert {received.headers["User-Agent"] for received in other_server.requests} == {
-        requests.utils.default_user_agent()
-    }
-
-
-def test_a_session_with_everything_works_in_another_process(
-    server: LoopbackServer, token_file: Path
-) -> None:
-    session = mounted(server.url, GraceDBAdapter(user_agent="mine/1"))
-    session.auth = GraceDBAuth(server.url, token=token_file)
-    spawn = multiprocessing.get_context("spawn")
-    with session, ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        assert pool.submit(upload, session, server.url).result() == 200
-    received = server.requests[0]
-    assert received.authorization == f"Bearer {token_file.read_text()}"
-    assert received.headers["User-Agent"] == f"mine/1 requests_gracedb/{__version__}"
-    assert b"<LIGO_LW/>" in received.body
-
-
-def test_an_exception_comes_back_from_another_process(
-    server: LoopbackServer, token_file: Path
-) -> None:
-    server.script = [Answer(403, {"Content-Type": "text/plain"}, b"No.")]
-    session = mounted(server.url, GraceDBAdapter())
-    session.auth = GraceDBAuth(server.url, token=token_file)
-    spawn = multiprocessing.get_context("spawn")
-    with session, ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        with pytest.raises(requests.HTTPError, match="403 .*: No.") as caught:
-            pool.submit(upload, session, server.url).result()
-    assert caught.value.response.text == "No."
-
-
-def upload(session: requests.Session, url: str) -> int:
-    form = FormData({"group": "Test"}, {"eventFile": ("coinc.xml", b"<LIGO_LW/>")})
-    return session.post(url, data=form).status_code

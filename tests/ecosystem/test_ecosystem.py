@@ -26,11 +26,10 @@ from vcr.request import Request as RecordedRequest
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth, GraceDBRetry, __version__
 from requests_gracedb.errors import raise_for_status
-from tests.conftest import make_token, write_token
+from tests.conftest import CONTENT, make_token, write_token
 from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import Answer, LoopbackServer, redirect
 
-CONTENT = b"<LIGO_LW>\r\n\0\xff</LIGO_LW>\n"
 USER_AGENT = f"mine/1 requests_gracedb/{__version__}"
 FRESH = {"Cache-Control": "max-age=60"}
 

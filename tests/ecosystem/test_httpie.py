@@ -14,11 +14,10 @@ import pytest
 import requests
 
 from requests_gracedb.httpie import GraceDBPlugin
-from tests.conftest import TOP, basic, write_netrc, write_token
+from tests.conftest import CONTENT, TOP, basic, write_netrc, write_token
 from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import LoopbackServer, redirect
 
-CONTENT = b"<LIGO_LW>\r\n\0\xff</LIGO_LW>\n"
 
 Http = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -58,14 +57,6 @@ def token_file(tmp_path: Path, token: str) -> Path:
 def discovered(monkeypatch: pytest.MonkeyPatch, token_file: Path) -> None:
     """The file is where it is looked for."""
     monkeypatch.setenv("BEARER_TOKEN_FILE", str(token_file))
-
-
-@pytest.fixture
-def event_file(tmp_path: Path) -> Path:
-    """A file to upload."""
-    path = tmp_path / "coinc.xml"
-    path.write_bytes(CONTENT)
-    return path
 
 
 def test_httpie_finds_the_plugin() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from requests_gracedb import FormData, GraceDBAdapter, SciTokenAuth, scitoken
+from requests_gracedb import FormData, GraceDBAdapter, SciTokenAuth
 from requests_gracedb.retry import GraceDBRetry
 from tests.conftest import make_token, write_token
 from tests.loopback_server import (
@@ -318,7 +318,7 @@ def test_a_token_that_is_renewed_all_the_time_is_always_whole(
 
 
 def test_threads_that_are_rejected_at_the_same_time_read_the_file_once(
-    server: LoopbackServer, token_file: Path, monkeypatch: pytest.MonkeyPatch
+    server: LoopbackServer, token_file: Path, reads: list[str]
 ) -> None:
     threads = 16
     barrier = threading.Barrier(threads)
@@ -332,13 +332,7 @@ def test_threads_that_are_rejected_at_the_same_time_read_the_file_once(
 
     server.answer = answer
     auth = SciTokenAuth(token_file, auth_reload=True)
-    reads: list[str] = []
-
-    def recording_open(name: str, mode: str, buffering: int) -> io.FileIO:
-        reads.append(name)
-        return open(name, "rb", buffering=0)
-
-    monkeypatch.setattr(scitoken, "open", recording_open, raising=False)
+    reads.clear()
     write_token(token_file, new)
     with requests.Session() as session, ThreadPoolExecutor(threads) as pool:
         session.mount("http://", GraceDBAdapter(pool_maxsize=threads))

@@ -15,6 +15,7 @@ from urllib3 import PoolManager
 
 from requests_gracedb import ConnectionAdapter
 from requests_gracedb.content import BLOCK_SIZE
+from tests.conftest import mounted
 from tests.loopback_server import LoopbackServer
 
 SETTINGS: dict[str, Any] = {
@@ -101,8 +102,7 @@ def test_the_url_of_the_request_line_is_that_of_requests(
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
     """A session with nothing but a ConnectionAdapter."""
-    with requests.Session() as session:
-        session.mount("http://", ConnectionAdapter())
+    with mounted(ConnectionAdapter()) as session:
         yield session
 
 

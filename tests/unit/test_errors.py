@@ -12,16 +12,13 @@ import requests
 from requests.auth import HTTPDigestAuth
 
 from requests_gracedb import ErrorAdapter, FormData, GraceDBAuth
-from tests.conftest import basic
+from tests.conftest import basic, mounted
 from tests.loopback_server import Answer, Handler, LoopbackServer, redirect
 
 
 @pytest.fixture
 def session(ca_bundle: str) -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.verify = ca_bundle
-        session.mount("http://", ErrorAdapter())
-        session.mount("https://", ErrorAdapter())
+    with mounted(ErrorAdapter(), ca_bundle) as session:
         yield session
 
 

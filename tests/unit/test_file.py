@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +12,11 @@ import pytest
 import requests
 
 from requests_gracedb import FileAdapter, FormData, UserAgentAdapter
-from tests.conftest import write_netrc
-from tests.gracedb_server import GraceDBServer
+from tests.conftest import CONTENT, write_netrc
 from tests.loopback_server import Answer, LoopbackServer, redirect
+from tests.unit.forms import Echo, uploaded
 
-CONTENT = b"<LIGO_LW></LIGO_LW>\n"
 BOUNDARY = "0123456789abcdef" * 2
-
-Echo = Callable[..., Any]
-
-
-@pytest.fixture
-def session(gracedb: GraceDBServer) -> Iterator[requests.Session]:
-    """A session with nothing but a FileAdapter."""
-    with requests.Session() as session:
-        session.verify = gracedb.ca_bundle
-        session.mount("https://", FileAdapter())
-        session.mount("http://", FileAdapter())
-        yield session
-
-
-@pytest.fixture
-def echo(session: requests.Session, gracedb: GraceDBServer) -> Echo:
-    """Send something, and get to know what the server made of it."""
-
-    def echo(**kwargs: Any) -> Any:
-        response = session.post(f"{gracedb.url}echo/", **kwargs)
-        response.raise_for_status()
-        return response.json()
-
-    return echo
-
-
-def uploaded(
-    name: str = "eventFile",
-    filename: str = "coinc.xml",
-    content: bytes = CONTENT,
-    content_type: str = "text/xml",
-) -> dict[str, object]:
-    """Tell what the server says of a file."""
-    return {
-        "name": name,
-        "filename": filename,
-        "content_type": content_type,
-        "size": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
 
 
 def without_boundary(body: bytes, content_type: str) -> bytes:
@@ -106,20 +63,22 @@ def test_a_media_type_that_is_given_stays(echo: Echo) -> None:
 
 
 def test_a_media_type_among_the_headers_of_the_part_stays(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     headers = {"content-type": "text/x-mine"}
     files: Any = {"eventFile": ("coinc.xml", CONTENT, None, headers)}
-    session.post(server.url, files=files)
+    uploading.post(server.url, files=files)
     (received,) = server.requests
     found = re.findall(b"(?i)content-type: .*", received.body)
     assert found == [b"content-type: text/x-mine\r"]
 
 
-def test_other_headers_of_the_part_stay(session: requests.Session, server: LoopbackServer) -> None:
+def test_other_headers_of_the_part_stay(
+    uploading: requests.Session, server: LoopbackServer
+) -> None:
     headers = {"Content-ID": "<1>", "X-Comment": "content-type: none"}
     files: Any = {"eventFile": ("coinc.xml", CONTENT, None, headers)}
-    session.post(server.url, files=files)
+    uploading.post(server.url, files=files)
     (received,) = server.requests
     header = received.body.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
     assert sorted(header) == [
@@ -131,10 +90,10 @@ def test_other_headers_of_the_part_stay(session: requests.Session, server: Loopb
 
 
 def test_fields_beside_the_file_stay_as_they_are(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     data = {"group": "Test", "coinc.xml": "coinc.xml"}
-    session.post(server.url, data=data, files={"eventFile": ("coinc.xml", CONTENT)})
+    uploading.post(server.url, data=data, files={"eventFile": ("coinc.xml", CONTENT)})
     (received,) = server.requests
     assert b'name="group"\r\n\r\nTest\r\n' in received.body
     assert b'name="coinc.xml"\r\n\r\ncoinc.xml\r\n' in received.body
@@ -178,11 +137,11 @@ def test_content_is_not_looked_into(echo: Echo, content: bytes) -> None:
 
 @pytest.mark.parametrize("content", TRICKY)
 def test_the_form_is_as_if_the_media_types_had_been_given(
-    session: requests.Session, server: LoopbackServer, content: bytes
+    uploading: requests.Session, server: LoopbackServer, content: bytes
 ) -> None:
     data = {"field": content}
-    session.post(server.url, data=data, files={"a": ("a.fits", content), "b": ("b.xml", content)})
-    session.post(
+    uploading.post(server.url, data=data, files={"a": ("a.fits", content), "b": ("b.xml", content)})
+    uploading.post(
         server.url,
         data=data,
         files={
@@ -198,10 +157,10 @@ def test_the_form_is_as_if_the_media_types_had_been_given(
 
 
 def test_the_content_length_is_that_of_the_whole_form(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     for _ in range(2):
-        session.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
+        uploading.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     # Were it wrong, what is left of the first form would be in the way of the second.
     assert server.connections == 1
     for received in server.requests:
@@ -232,31 +191,31 @@ def test_one_of_several_files_may_have_its_media_type(echo: Echo) -> None:
 
 
 def test_a_request_may_be_sent_again_as_it_is(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     files = {"eventFile": ("coinc.xml", CONTENT)}
-    request = session.prepare_request(requests.Request("POST", server.url, files=files))
-    session.send(request)
-    session.send(request)
+    request = uploading.prepare_request(requests.Request("POST", server.url, files=files))
+    uploading.send(request)
+    uploading.send(request)
     first, second = server.requests
     assert first.body == second.body
     assert first.body.count(b"Content-Type: text/xml") == 1
     assert first.headers["Content-Length"] == second.headers["Content-Length"]
 
 
-def test_files_follow_a_redirect(session: requests.Session, server: LoopbackServer) -> None:
+def test_files_follow_a_redirect(uploading: requests.Session, server: LoopbackServer) -> None:
     server.script = [redirect(server.url, 307)]
-    session.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
+    uploading.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     first, second = server.requests
     assert first.body == second.body
     assert first.headers["Content-Length"] == second.headers["Content-Length"]
 
 
 def test_nothing_is_left_of_a_form_when_a_redirect_turns_it_into_a_get(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [redirect(server.url, 303)]
-    session.post(server.url, data=FormData({"group": "Test"}))
+    uploading.post(server.url, data=FormData({"group": "Test"}))
     received = server.requests[1]
     assert received.method == "GET"
     assert received.headers["Content-Type"] is None
@@ -264,23 +223,23 @@ def test_nothing_is_left_of_a_form_when_a_redirect_turns_it_into_a_get(
 
 
 def test_a_part_header_that_speaks_of_a_filename_makes_no_file(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     headers = {"X-Comment": 'a; filename="a.xml"'}
     files: Any = {"group": (None, "Test", None, headers), "eventFile": ("coinc.xml", CONTENT)}
-    session.post(server.url, files=files)
+    uploading.post(server.url, files=files)
     (received,) = server.requests
     assert received.body.count(b"Content-Type:") == 1
 
 
 def test_other_adapters_in_the_same_class_get_their_turn(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     class Both(FileAdapter, UserAgentAdapter):
         pass
 
-    session.mount("http://", Both(user_agent="my-pipeline/1.2"))
-    session.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
+    uploading.mount("http://", Both(user_agent="my-pipeline/1.2"))
+    uploading.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     (received,) = server.requests
     assert received.headers["User-Agent"].startswith("my-pipeline/1.2 ")
     assert b"Content-Type: text/xml" in received.body
@@ -291,10 +250,10 @@ def test_other_adapters_in_the_same_class_get_their_turn(
 
 @pytest.mark.parametrize("headers", [None, {"Content-Type": "multipart/form-data"}])
 def test_a_form_gets_the_content_type_that_belongs_to_it(
-    session: requests.Session, server: LoopbackServer, headers: dict[str, str] | None
+    uploading: requests.Session, server: LoopbackServer, headers: dict[str, str] | None
 ) -> None:
     form = FormData({"group": "Test"}, {"eventFile": ("coinc.xml", CONTENT)})
-    session.post(server.url, data=form, headers=headers)
+    uploading.post(server.url, data=form, headers=headers)
     (received,) = server.requests
     assert received.headers.get_all("Content-Type") == [form.content_type]
     assert received.body == bytes(form)
@@ -305,9 +264,9 @@ def test_a_form_without_files_is_sent(echo: Echo) -> None:
 
 
 def test_an_adapter_that_was_pickled_does_the_same(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
-    with pickle.loads(pickle.dumps(session)) as copy:
+    with pickle.loads(pickle.dumps(uploading)) as copy:
         copy.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     (received,) = server.requests
     assert b"Content-Type: text/xml" in received.body
@@ -337,10 +296,10 @@ def test_an_adapter_that_was_pickled_does_the_same(
     ],
 )
 def test_a_file_that_requests_left_out_is_an_error_before_anything_is_sent(
-    session: requests.Session, server: LoopbackServer, data: Any, files: Any
+    uploading: requests.Session, server: LoopbackServer, data: Any, files: Any
 ) -> None:
     with pytest.raises(ValueError, match="FormData"):
-        session.post(server.url, data=data, files=files)
+        uploading.post(server.url, data=data, files=files)
     assert server.connections == 0
 
 
@@ -359,15 +318,14 @@ def test_the_form_that_the_error_speaks_of_does_read_the_file(
 
 @pytest.mark.parametrize("files", [None, {}, []])
 def test_a_request_without_files_is_no_error(
-    session: requests.Session, server: LoopbackServer, files: Any
+    uploading: requests.Session, server: LoopbackServer, files: Any
 ) -> None:
-    session.post(server.url, data={"group": "Test"}, files=files)
+    uploading.post(server.url, data={"group": "Test"}, files=files)
     (received,) = server.requests
     assert received.body == b"group=Test"
 
 
 # Everything else
-
 
 PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="a"; filename="a.xml"\r\n\r\na\r\n'
 FORM = f"{PART}--{BOUNDARY}--\r\n".encode()
@@ -391,20 +349,20 @@ FORM = f"{PART}--{BOUNDARY}--\r\n".encode()
     ],
 )
 def test_a_body_that_requests_did_not_make_of_files_stays_as_it_is(
-    session: requests.Session, server: LoopbackServer, content_type: str | None, body: bytes
+    uploading: requests.Session, server: LoopbackServer, content_type: str | None, body: bytes
 ) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    session.post(server.url, data=body, headers=headers)
+    uploading.post(server.url, data=body, headers=headers)
     (received,) = server.requests
     assert received.headers["Content-Type"] == content_type
     assert received.body == body
 
 
 def test_files_with_a_content_type_for_the_whole_request_stay_as_they_are(
-    session: requests.Session, server: LoopbackServer
+    uploading: requests.Session, server: LoopbackServer
 ) -> None:
     files = {"eventFile": ("coinc.xml", CONTENT)}
-    session.post(server.url, files=files, headers={"Content-Type": "multipart/mixed"})
+    uploading.post(server.url, files=files, headers={"Content-Type": "multipart/mixed"})
     (received,) = server.requests
     assert received.headers["Content-Type"] == "multipart/mixed"
     assert b"Content-Type" not in received.body
@@ -420,31 +378,34 @@ def test_files_with_a_content_type_for_the_whole_request_stay_as_they_are(
     ],
 )
 def test_a_body_that_is_no_form_stays_as_it_is(
-    session: requests.Session,
+    uploading: requests.Session,
     server: LoopbackServer,
     arguments: dict[str, Any],
     content_type: str | None,
     body: bytes,
 ) -> None:
-    session.post(server.url, **arguments)
+    uploading.post(server.url, **arguments)
     (received,) = server.requests
     assert received.headers["Content-Type"] == content_type
     assert received.headers["Content-Length"] == str(len(body))
     assert received.body == body
 
 
-def test_a_stream_stays_as_it_is(session: requests.Session, server: LoopbackServer) -> None:
+def test_a_stream_stays_as_it_is(uploading: requests.Session, server: LoopbackServer) -> None:
     content_type = f"multipart/form-data; boundary={BOUNDARY}"
     headers = {"Content-Type": content_type}
-    session.post(server.url, data=io.BytesIO(FORM), headers=headers)
-    session.post(server.url, data=iter([FORM]), headers=headers)
+    uploading.post(server.url, data=io.BytesIO(FORM), headers=headers)
+    uploading.post(server.url, data=iter([FORM]), headers=headers)
     assert [received.body for received in server.requests] == [FORM, FORM]
 
 
-def test_the_answer_comes_through(session: requests.Session, server: LoopbackServer) -> None:
+def test_the_answer_comes_through(uploading: requests.Session, server: LoopbackServer) -> None:
     server.script = [Answer(400, body=b"no")]
-    response = session.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
+    response = uploading.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     assert (response.status_code, response.content) == (400, b"no")
+
+
+# Large files
 
 
 @pytest.fixture
@@ -454,9 +415,9 @@ def large() -> bytes:
 
 
 def test_a_large_file_gets_its_media_type(
-    session: requests.Session, server: LoopbackServer, large: bytes
+    uploading: requests.Session, server: LoopbackServer, large: bytes
 ) -> None:
-    session.post(server.url, data={"a": "b"}, files={"c": ("d.xml", large), "e": ("f.h5", large)})
+    uploading.post(server.url, data={"a": "b"}, files={"c": ("d.xml", large), "e": ("f.h5", large)})
     [received] = server.requests
     assert len(received.body) == int(received.headers["Content-Length"])
     assert received.body.count(b"\r\nContent-Type: text/xml\r\n\r\n" + large + b"\r\n--") == 1
@@ -464,19 +425,19 @@ def test_a_large_file_gets_its_media_type(
 
 
 def test_a_form_with_a_large_file_is_sent_again_whole(
-    session: requests.Session, server: LoopbackServer, large: bytes, home: Path
+    uploading: requests.Session, server: LoopbackServer, large: bytes, home: Path
 ) -> None:
     write_netrc(home, "machine localhost login user password password")
     server.script = [redirect(server.url, 307)]
-    session.post(server.url, files={"c": ("d.xml", large)})
+    uploading.post(server.url, files={"c": ("d.xml", large)})
     first, second = server.requests
     assert first.body == second.body
     assert first.headers["Content-Length"] == second.headers["Content-Length"]
 
 
 def test_a_form_with_a_large_file_pickles(
-    session: requests.Session, server: LoopbackServer, large: bytes
+    uploading: requests.Session, server: LoopbackServer, large: bytes
 ) -> None:
-    response = session.post(server.url, files={"c": ("d.xml", large)})
+    response = uploading.post(server.url, files={"c": ("d.xml", large)})
     loaded = pickle.loads(pickle.dumps(response))
     assert loaded.request.body == server.requests[0].body == bytes(response.request.body)

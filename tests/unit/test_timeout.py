@@ -13,19 +13,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout
 
 from requests_gracedb import GraceDBAdapter, TimeoutAdapter
+from tests.conftest import mounted
 from tests.loopback_server import Answer, LoopbackServer, silence, silence_at_once, slowly
 
 adapter_classes = pytest.mark.parametrize("adapter_class", [TimeoutAdapter, GraceDBAdapter])
 
 TIMEOUTS = [5, 0.5, (5, 60), (5.5, None), (None, 60), (None, None), None]
-
-
-def mounted(adapter: HTTPAdapter, ca_bundle: str | bool = True) -> requests.Session:
-    session = requests.Session()
-    session.verify = ca_bundle
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
 
 
 class RecordingAdapter(HTTPAdapter):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import requests
 
 from requests_gracedb import UserAgentAdapter, __version__
+from tests.conftest import mounted
 from tests.loopback_server import LoopbackServer
 
 
 @pytest.fixture
-def session() -> requests.Session:
-    session = requests.Session()
-    session.mount("http://", UserAgentAdapter())
-    return session
+def session() -> Iterator[requests.Session]:
+    with mounted(UserAgentAdapter()) as session:
+        yield session
 
 
 def user_agent(server: LoopbackServer) -> str:
