@@ -71,7 +71,7 @@ def test_each_adapter_takes_the_parameters_of_requests(adapter_class: type[HTTPA
 
 
 @pytest.mark.parametrize("adapter_class", [OursFirst, TheirsFirst, Some])
-def test_a_mixture_does_what_the_other_adapter_does(
+def test_a_mixture_with_the_adapter_of_others_does_what_theirs_does(
     adapter_class: type[ForeignAdapter], server: LoopbackServer
 ) -> None:
     with mounted(adapter_class(mark="theirs")) as session:
@@ -81,7 +81,7 @@ def test_a_mixture_does_what_the_other_adapter_does(
 
 
 @pytest.mark.parametrize("adapter_class", [OursFirst, TheirsFirst, Some])
-def test_a_mixture_does_what_ours_do(
+def test_a_mixture_with_the_adapter_of_others_does_what_ours_do(
     adapter_class: type[ForeignAdapter], server: LoopbackServer
 ) -> None:
     server.script = [Answer(404)]
@@ -92,7 +92,9 @@ def test_a_mixture_does_what_ours_do(
 
 
 @pytest.mark.parametrize("adapter_class", [OursFirst, TheirsFirst, Some])
-def test_a_mixture_pickles(adapter_class: type[ForeignAdapter], server: LoopbackServer) -> None:
+def test_a_mixture_with_the_adapter_of_others_pickles(
+    adapter_class: type[ForeignAdapter], server: LoopbackServer
+) -> None:
     adapter = adapter_class(mark="theirs", user_agent="mine/1")
     with mounted(pickle.loads(pickle.dumps(adapter))) as session:
         session.get(server.url)

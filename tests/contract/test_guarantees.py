@@ -158,7 +158,7 @@ def test_a_bundle_that_is_not_there_is_an_os_error(
 
 @where_a_status_is_the_point
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
-def test_an_error_is_a_response(
+def test_a_status_of_400_or_more_is_a_response(
     status: int, any_session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(status, body=b"why")]

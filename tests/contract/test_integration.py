@@ -71,7 +71,7 @@ def test_fields_of_an_event_arrive(session: requests.Session, api: str, coinc: P
     assert {name: event[name] for name in fields} == fields
 
 
-def test_the_files_of_requests_are_uploaded_as_well(
+def test_the_files_of_requests_are_uploaded(
     session: requests.Session, api: str, coinc: Path
 ) -> None:
     fields = {"group": "Test", "pipeline": "gstlal"}
@@ -202,7 +202,7 @@ def test_user_name_and_password_are_a_credential(
     assert session.get(f"{gracedb.url}events/").status_code == 200
 
 
-def test_so_is_the_entry_in_netrc(
+def test_the_entry_in_netrc_is_a_credential(
     gracedb: GraceDBServer, session: requests.Session, home: Path
 ) -> None:
     write_netrc(home, f"machine localhost login {gracedb.username} password {gracedb.password}")

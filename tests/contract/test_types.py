@@ -51,7 +51,7 @@ def test_a_module_of_a_user_checks(checker: tuple[str, ...], elsewhere: Path) ->
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_module_has_every_public_name() -> None:
+def test_the_module_of_a_user_has_every_public_name() -> None:
     (imported,) = (
         {alias.name for alias in node.names}
         for node in ast.walk(ast.parse(SAMPLE.read_text()))

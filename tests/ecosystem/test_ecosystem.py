@@ -218,7 +218,9 @@ def limited(request: pytest.FixtureRequest) -> Iterator[requests.Session]:
         yield session
 
 
-def test_a_limit_holds(limited: requests.Session, server: LoopbackServer) -> None:
+def test_a_limit_of_requests_ratelimiter_holds(
+    limited: requests.Session, server: LoopbackServer
+) -> None:
     for _ in range(2):
         limited.get(server.url)
     with pytest.raises(requests.Timeout, match="Rate limit"):
@@ -226,21 +228,21 @@ def test_a_limit_holds(limited: requests.Session, server: LoopbackServer) -> Non
     assert len(server.requests) == 2
 
 
-def test_what_has_a_limit_raises(limited: requests.Session, server: LoopbackServer) -> None:
+def test_an_adapter_with_a_limit_raises(limited: requests.Session, server: LoopbackServer) -> None:
     server.script = [Answer(404)]
     with pytest.raises(requests.HTTPError, match="404"):
         limited.get(server.url)
     assert server.requests[0].headers["User-Agent"] == USER_AGENT
 
 
-def test_what_has_a_limit_uploads(limited: requests.Session, server: LoopbackServer) -> None:
+def test_an_adapter_with_a_limit_uploads(limited: requests.Session, server: LoopbackServer) -> None:
     form = event()
     limited.post(server.url, data=form)
     assert server.requests[0].body == bytes(form)
 
 
 @pytest.mark.parametrize("adapter_class", [LimitedFirst, LimitedLast])
-def test_what_has_a_limit_takes_all_parameters(adapter_class: type[GraceDBAdapter]) -> None:
+def test_an_adapter_with_a_limit_takes_all_parameters(adapter_class: type[GraceDBAdapter]) -> None:
     adapter = adapter_class(per_hour=2, timeout=3, max_retries=0, pool_maxsize=4)
     assert (adapter.timeout, adapter.max_retries.total, adapter._pool_maxsize) == (3, 0, 4)
     adapter.close()

@@ -76,7 +76,7 @@ def test_a_token_is_found_by_discovery(http: Http, gracedb: GraceDBServer) -> No
     assert "numRows" in json.loads(result.stdout)
 
 
-def test_netrc_is_found(home: Path) -> None:
+def test_the_plugin_finds_netrc(home: Path) -> None:
     write_netrc(home, "machine gracedb.ligo.org login user password password")
     request = requests.Request("GET", "https://gracedb.ligo.org/", auth=GraceDBPlugin().get_auth())
     assert request.prepare().headers["Authorization"] == basic("user", "password")

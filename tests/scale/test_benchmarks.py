@@ -65,7 +65,7 @@ def test_a_client_delivers_the_file(name: str, server: Server, directory: Path) 
     assert arrived == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_jobs(server: Server, directory: Path) -> None:
+def test_jobs_tell_what_they_measured(server: Server, directory: Path) -> None:
     worker = start(Form.name, server, directory, "http")
     path = str(directory / "file.bin")
     assert worker.run("time_uploads", path=path, times=2) > 0
@@ -97,7 +97,7 @@ def test_a_file_that_does_not_arrive_is_an_error(
         measure.check_deliveries(bench, Results())
 
 
-def test_measures_and_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_is_on_the_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "environment", lambda load: {"Load": str(load)})
     results = Results(requests={"GET": {Form.name: [0.001]}})
     measure.large_uploads(bench, results)
@@ -116,7 +116,7 @@ def test_imports_are_timed(bench: Bench) -> None:
     assert bench.imports(sys.executable, "requests_gracedb") > bench.imports(sys.executable, "abc")
 
 
-def test_files(bench: Bench) -> None:
+def test_files_are_full_or_sparse_and_do_not_stay(bench: Bench) -> None:
     with bench.file(1000) as path, bench.file(measure.MIB, is_sparse=True) as sparse:
         assert len(set(Path(path).read_bytes())) > 100
         assert Path(sparse).read_bytes() == bytes(measure.MIB)
@@ -139,7 +139,7 @@ def test_ratios_are_of_the_same_round() -> None:
         measure.ratios([1, 6], [2])
 
 
-def test_summary() -> None:
+def test_a_summary_is_the_median_between_the_quartiles() -> None:
     assert Summary.of([3, 1, 2, 5, 4]) == (2, 3, 4)
     assert Summary.of([7]) == (7, 7, 7)
 
@@ -149,7 +149,7 @@ def test_summary() -> None:
     [("≥", 2, True), ("≥", 2.1, False), ("≤", 2, True), ("≤", 1.9, False),
      ("level with", 2.1, True), ("level with", 2.2, False), ("level with", 3.1, False)],
 )
-def test_limits(sign: str, value: float, is_met: bool) -> None:
+def test_the_median_decides_whether_a_limit_is_met(sign: str, value: float, is_met: bool) -> None:
     limit = Limit(sign, value)
     assert limit.is_met(Summary(1, 2, 3)) is is_met
     verdict = report.row(Comparison("work", "figure", limit, [1, 1, 2, 3, 3]))
@@ -158,12 +158,12 @@ def test_limits(sign: str, value: float, is_met: bool) -> None:
     ]
 
 
-def test_a_comparison_without_a_requirement() -> None:
+def test_a_comparison_may_have_no_requirement() -> None:
     comparison = Comparison("work", "figure", None, [123.4])
     assert report.row(comparison) == ["work", "figure", "", "123", "123 – 123", ""]
 
 
-def test_table() -> None:
+def test_a_table_keeps_its_cells_apart() -> None:
     assert list(report.table(["", ""], [["- a", ""]])) == [
         ".. list-table::", "", "   *  - - a", "      -", ""
     ]
@@ -182,13 +182,13 @@ def test_table() -> None:
         ),
     ],
 )
-def test_digest(content_type: str, body: bytes, content: bytes) -> None:
+def test_a_digest_is_that_of_the_file(content_type: str, body: bytes, content: bytes) -> None:
     headers = Message()
     headers["Content-Type"] = content_type
     assert digest(headers, body) == hashlib.sha256(content).hexdigest()
 
 
-def test_digest_of_a_form_without_a_file() -> None:
+def test_a_form_without_a_file_has_no_digest() -> None:
     headers = Message()
     headers["Content-Type"] = "multipart/form-data; boundary=b"
     body = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n--b--'

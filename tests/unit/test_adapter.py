@@ -14,7 +14,7 @@ from tests.conftest import basic, mounted, write_netrc
 from tests.loopback_server import Answer, LoopbackServer, redirect
 
 
-def test_a_session_behaves_as_before_everywhere_else(
+def test_a_session_behaves_as_before_where_the_adapter_is_not_mounted(
     server: LoopbackServer, other_server: LoopbackServer, home: Path
 ) -> None:
     write_netrc(home, "machine localhost login user password password")

@@ -47,7 +47,9 @@ def test_a_discovered_token_wins_over_netrc(everywhere: dict[str, Any]) -> None:
     assert sent(GraceDBAuth()) == "Bearer discovered"
 
 
-def test_netrc_comes_last(everywhere: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_is_the_last_place_of_the_search(
+    everywhere: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("BEARER_TOKEN")
     assert sent(GraceDBAuth()) == NETRC
 
@@ -123,7 +125,7 @@ def test_force_noauth_excludes_fail_if_noauth() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "gracedb.ligo.org", "/api/", "https://", "https://a:b/"])
-def test_a_url_that_is_none_is_a_value_error(url: str) -> None:
+def test_what_is_no_url_is_a_value_error(url: str) -> None:
     with pytest.raises(ValueError):
         GraceDBAuth(url, username="a", password="b")
 

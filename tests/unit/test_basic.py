@@ -88,7 +88,7 @@ def test_netrc_in_the_home_directory_is_used(home: Path, netrc_auth: Callable[..
     assert sent(netrc_auth(AT_LOCALHOST)) == NETRC
 
 
-def test_the_variable_names_another_netrc_file(
+def test_the_netrc_variable_names_another_file(
     home: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -99,7 +99,7 @@ def test_the_variable_names_another_netrc_file(
     assert sent(netrc_auth()) == NETRC
 
 
-def test_a_tilde_in_the_variable_is_the_home_directory(
+def test_a_tilde_in_the_netrc_variable_is_the_home_directory(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_netrc(home, LOCALHOST).rename(home / "other")
@@ -116,7 +116,7 @@ def test_netrc_arrives(home: Path, server: LoopbackServer, session: requests.Ses
     assert server.authorizations == [NETRC, NETRC]
 
 
-def test_without_url_each_request_gets_the_credential_for_its_host(home: Path) -> None:
+def test_netrc_without_url_has_a_credential_for_each_host(home: Path) -> None:
     write_netrc(home, LOCALHOST, "machine gracedb.invalid login a password b")
     auth = NetrcAuth()
     assert sent(auth, "https://localhost/") == NETRC
@@ -124,7 +124,7 @@ def test_without_url_each_request_gets_the_credential_for_its_host(home: Path) -
     assert sent(auth, "https://other.invalid/") is None
 
 
-def test_with_url_no_other_host_gets_a_credential(
+def test_netrc_with_url_has_no_credential_for_another_host(
     home: Path, netrc_auth: Callable[..., Any]
 ) -> None:
     write_netrc(home, LOCALHOST, "machine gracedb.invalid login a password b")
@@ -134,7 +134,7 @@ def test_with_url_no_other_host_gets_a_credential(
     assert "gracedb.invalid" not in repr(auth)
 
 
-def test_the_default_entry_is_for_hosts_that_have_none(home: Path) -> None:
+def test_the_default_entry_of_netrc_is_for_hosts_without_one(home: Path) -> None:
     write_netrc(home, LOCALHOST, "default login a password b")
     assert sent(NetrcAuth(), "https://gracedb.invalid/") == basic("a", "b")
     assert sent(NetrcAuth("https://gracedb.invalid/"), "https://gracedb.invalid/") == (
@@ -143,13 +143,13 @@ def test_the_default_entry_is_for_hosts_that_have_none(home: Path) -> None:
     assert sent(NetrcAuth()) == NETRC
 
 
-def test_the_case_of_a_host_does_not_matter(home: Path) -> None:
+def test_the_case_of_a_host_in_netrc_does_not_matter(home: Path) -> None:
     write_netrc(home, "machine LocalHost login netrc password s3cret")
     assert sent(NetrcAuth()) == NETRC
     assert sent(NetrcAuth("https://LOCALHOST/")) == NETRC
 
 
-def test_an_account_stands_in_for_a_login(home: Path) -> None:
+def test_an_account_in_netrc_stands_in_for_a_login(home: Path) -> None:
     write_netrc(home, "machine localhost account netrc password s3cret")
     assert sent(NetrcAuth()) == NETRC
 
@@ -159,7 +159,7 @@ whole_entries_only = pytest.mark.skipif(sys.version_info < (3, 11), reason="need
 
 
 @whole_entries_only
-def test_an_entry_may_lack_the_password(home: Path) -> None:
+def test_an_entry_of_netrc_may_lack_the_password(home: Path) -> None:
     write_netrc(home, "machine localhost login netrc")
     assert sent(NetrcAuth()) == basic("netrc", "")
 
@@ -181,7 +181,7 @@ def test_a_missing_netrc_file_is_no_credential(monkeypatch: pytest.MonkeyPatch) 
     assert sent(NetrcAuth()) is None
 
 
-def test_the_null_device_is_no_credential(
+def test_a_netrc_that_is_the_null_device_is_no_credential(
     home: Path, monkeypatch: pytest.MonkeyPatch, netrc_auth: Callable[..., Any]
 ) -> None:
     write_netrc(home, LOCALHOST)
@@ -258,7 +258,7 @@ def test_broken_netrc_is_a_value_error_that_names_file_and_problem_and_shows_non
     assert SECRET not in everything_in(caught.value)
 
 
-def test_a_login_that_basic_authentication_cannot_express_is_a_value_error_that_does_not_show_it(
+def test_a_netrc_login_that_cannot_be_sent_is_a_value_error_that_does_not_show_it(
     home: Path,
 ) -> None:
     write_netrc(home, "machine localhost login s3cret:s3cret password s3cret")

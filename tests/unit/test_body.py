@@ -168,7 +168,7 @@ def test_a_body_that_can_be_sent_once_is_sent_once_and_the_fault_is_a_connection
     assert not waits
 
 
-def test_the_next_request_is_sent_again_as_ever(
+def test_a_request_after_one_that_can_be_sent_once_is_sent_again(
     retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(503), Answer(503)]
@@ -196,7 +196,7 @@ def test_a_body_of_which_nothing_is_known_is_sent_once(
     assert bodies(server) == [b"0123456789"]
 
 
-def test_a_copy_of_a_request_that_has_a_body_of_a_generator_is_sent_once(
+def test_a_copy_of_a_request_whose_body_became_a_generator_is_sent_once(
     retrying: requests.Session, server: LoopbackServer
 ) -> None:
     prepared = retrying.prepare_request(requests.Request("PUT", server.url, data=b"body"))

@@ -47,7 +47,7 @@ def key(adapter: HTTPAdapter, **settings: Any) -> Any:
         {"socket_options": NODELAY},
     ],
 )
-def test_the_key_is_that_of_urllib3(settings: dict[str, Any]) -> None:
+def test_the_key_of_a_pool_is_that_of_urllib3(settings: dict[str, Any]) -> None:
     adapter = ConnectionAdapter()
     context = {**SETTINGS, **settings}
     expected = PoolManager().key_fn_by_scheme[context["scheme"]](dict(context))
@@ -60,18 +60,18 @@ def test_a_key_is_made_once() -> None:
     assert key(adapter) is key(adapter)
 
 
-def test_a_pickle_makes_a_key_once() -> None:
+def test_a_pickled_adapter_makes_a_key_once() -> None:
     adapter = pickle.loads(pickle.dumps(ConnectionAdapter()))
     assert key(adapter) is key(adapter)
 
 
-def test_the_settings_stay_as_they_are() -> None:
+def test_making_a_key_leaves_the_settings_as_they_are() -> None:
     context = dict(SETTINGS)
     ConnectionAdapter().poolmanager.key_fn_by_scheme["https"](context)
     assert context == SETTINGS
 
 
-def test_other_settings_have_another_pool() -> None:
+def test_connections_with_other_settings_have_another_pool() -> None:
     with requests.Session() as session:
         session.mount("https://", ConnectionAdapter())
         request = requests.Request("GET", "https://gracedb.ligo.org/").prepare()

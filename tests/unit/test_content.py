@@ -202,7 +202,7 @@ def test_bytes_in_memory_are_those_that_they_were_from_their_position_on(echo: E
     assert echo(form)["files"] == [uploaded(content=CONTENT[5:])]
 
 
-def test_an_open_file_is_read_right_by_two_who_take_turns() -> None:
+def test_two_who_read_the_same_form_by_turns_get_all_of_it() -> None:
     content = b"".join(bytes([65 + number]) * 256 * 1024 for number in range(5))
     form = FormData(files={"eventFile": io.BytesIO(content)})
     blocks = iter(form)
@@ -438,7 +438,7 @@ def test_the_connection_of_a_request_that_broke_off_is_not_used_again(
     assert [one.connection for one in received if one.method == "POST"] == [1]
 
 
-def test_a_file_may_change_between_two_forms(echo: Echo, event_file: Path) -> None:
+def test_a_file_may_change_between_one_form_and_the_next(echo: Echo, event_file: Path) -> None:
     echo(FormData(files={"eventFile": event_file}))
     event_file.write_bytes(b"other")
     assert echo(FormData(files={"eventFile": event_file}))["files"] == [uploaded(content=b"other")]

@@ -86,13 +86,13 @@ def test_a_credential_may_go_over_tls_and_to_loopback(url: str) -> None:
         "http://0.0.0.0/",
     ],
 )
-def test_a_credential_may_not_go_anywhere_else(url: str) -> None:
+def test_a_credential_may_not_go_over_plain_http_to_another_host(url: str) -> None:
     with pytest.raises(InsecureTransportError, match="use https") as caught:
         requests.Request("GET", url, auth=Fixed()).prepare()
     assert "credential," not in str(caught.value)
 
 
-def test_without_a_credential_http_is_fine() -> None:
+def test_a_request_without_credential_may_go_over_plain_http_where_the_url_is_https() -> None:
     auth = GraceDBAuth("https://gracedb.ligo.org/", force_noauth=True)
     request = requests.Request("GET", "http://gracedb.ligo.org/", auth=auth).prepare()
     assert "Authorization" not in request.headers
@@ -162,7 +162,7 @@ def test_a_credential_does_not_go_to_a_proxy_in_clear_text(
     assert other_server.requests == []
 
 
-def test_without_a_credential_a_proxy_is_fine(
+def test_a_request_without_credential_may_go_to_a_proxy_in_clear_text(
     session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
 ) -> None:
     session.get(server.url, auth=NoAuth(), proxies={"http": other_server.url})
@@ -188,7 +188,7 @@ def test_a_redirect_to_the_same_origin_keeps_the_credential(
     assert server.authorizations == [bearer] * 3
 
 
-def test_without_the_adapter_netrc_replaces_the_credential(
+def test_without_the_adapter_a_redirect_has_the_credential_of_netrc(
     auth: AuthBase, bearer: str, server: LoopbackServer, session: requests.Session
 ) -> None:
     session.mount("http://", HTTPAdapter())
@@ -264,7 +264,7 @@ def test_a_redirect_to_the_origin_of_the_url_from_another_one_gets_nothing(
 @pytest.mark.parametrize("make", [
     lambda: GraceDBAuth(username="a", password="b"), lambda: NetrcAuth(), lambda: GraceDBAuth()
 ])
-def test_credentials_of_other_kinds_stay_at_their_origin_too(
+def test_a_user_name_and_password_stay_at_their_origin(
     make: Callable[[], AuthBase],
     home: Path,
     server: LoopbackServer,
@@ -279,7 +279,7 @@ def test_credentials_of_other_kinds_stay_at_their_origin_too(
     assert other_server.authorizations == [None]
 
 
-def test_a_redirect_that_is_followed_by_hand_keeps_to_the_same_rules(
+def test_a_redirect_that_is_followed_by_hand_to_another_origin_gets_nothing(
     auth: AuthBase,
     bearer: str,
     server: LoopbackServer,
@@ -294,7 +294,7 @@ def test_a_redirect_that_is_followed_by_hand_keeps_to_the_same_rules(
     assert other_server.authorizations == [None]
 
 
-def test_a_redirect_that_the_user_follows_keeps_the_credential(
+def test_a_redirect_that_is_followed_by_hand_keeps_the_credential(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [redirect(f"{server.url}/a")]
@@ -339,7 +339,7 @@ def test_a_request_whose_url_was_changed_loses_the_credential(
     assert other_server.authorizations == [None]
 
 
-def test_so_does_one_that_has_been_pickled(
+def test_a_pickled_request_whose_url_was_changed_loses_the_credential(
     session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
 ) -> None:
     auth = GraceDBAuth(username="user", password="password")
@@ -412,7 +412,7 @@ def test_a_header_of_the_users_own_survives_an_auth_that_has_nothing_for_the_ser
 # Responses
 
 
-def test_a_hook_of_the_user_is_called_as_well(
+def test_a_hook_of_the_user_sees_the_answer_to_the_new_token(
     token_file: Path, server: LoopbackServer, session: requests.Session
 ) -> None:
     statuses: list[int] = []

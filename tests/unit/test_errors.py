@@ -54,7 +54,7 @@ def test_a_status_of_400_or_more_raises(
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 304])
-def test_any_other_status_does_not(
+def test_a_status_below_400_does_not_raise(
     session: requests.Session, server: LoopbackServer, status: int
 ) -> None:
     server.script = [Answer(status)]
@@ -84,7 +84,9 @@ def test_an_error_after_a_redirect_raises(
         session.get(server.url)
 
 
-def test_the_message_is_that_of_requests(session: requests.Session, server: LoopbackServer) -> None:
+def test_the_message_of_an_error_without_a_body_is_that_of_requests(
+    session: requests.Session, server: LoopbackServer
+) -> None:
     server.script = [Answer(404)]
     with pytest.raises(requests.HTTPError) as caught:
         session.get(server.url + "/events/G1/")
@@ -93,14 +95,16 @@ def test_the_message_is_that_of_requests(session: requests.Session, server: Loop
 
 
 @pytest.mark.parametrize("name", ["detail", "error", "message"])
-def test_then_the_explanation_of_a_json_object(
+def test_the_message_ends_with_the_explanation_of_a_json_object(
     session: requests.Session, server: LoopbackServer, name: str
 ) -> None:
     answer = as_json({"status": 400, name: "No such event."})
     assert explanation(session, server, answer) == "No such event."
 
 
-def test_or_the_detail_of_problem_json(session: requests.Session, server: LoopbackServer) -> None:
+def test_the_message_ends_with_the_detail_of_problem_json(
+    session: requests.Session, server: LoopbackServer
+) -> None:
     body = b'{"title": "Forbidden", "detail": "The scope is missing."}'
     answer = Answer(403, {"Content-Type": "application/problem+json; charset=utf-8"}, body)
     assert explanation(session, server, answer) == "The scope is missing."
@@ -121,13 +125,13 @@ def test_or_the_detail_of_problem_json(session: requests.Session, server: Loopba
         (None, ""),
     ],
 )
-def test_or_the_field_errors_of_django_rest_framework(
+def test_the_message_ends_with_the_field_errors_of_django_rest_framework(
     session: requests.Session, server: LoopbackServer, errors: object, expected: str
 ) -> None:
     assert explanation(session, server, as_json(errors)) == expected
 
 
-def test_or_the_start_of_a_text_in_one_line(
+def test_the_message_ends_with_the_start_of_a_text_in_one_line(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     answer = as_text("Down for maintenance.\r\n\r\n  Back\tat noon.\n")
@@ -144,7 +148,7 @@ def test_an_explanation_has_500_characters_at_most(
 @pytest.mark.parametrize(
     "answer", [as_text("a\x1b[2Jb\0c\u202ed"), as_json({"detail": "a\x1b[2Jb\0c\u202ed"})]
 )
-def test_control_characters_are_removed(
+def test_control_characters_of_an_explanation_are_removed(
     session: requests.Session, server: LoopbackServer, answer: Answer
 ) -> None:
     assert explanation(session, server, answer) == "a[2Jbcd"
@@ -158,13 +162,15 @@ def test_control_characters_are_removed(
         as_text("<HTML>Bad Gateway", "text/plain"),
     ],
 )
-def test_html_is_not_shown(
+def test_an_explanation_in_html_is_not_shown(
     session: requests.Session, server: LoopbackServer, answer: Answer
 ) -> None:
     assert explanation(session, server, answer) == ""
 
 
-def test_nor_is_what_is_not_text(session: requests.Session, server: LoopbackServer) -> None:
+def test_an_explanation_that_is_not_text_is_not_shown(
+    session: requests.Session, server: LoopbackServer
+) -> None:
     answer = as_text(b"SIMPLE = T", "application/fits")
     assert explanation(session, server, answer) == ""
 
@@ -194,20 +200,22 @@ def test_json_that_cannot_be_read_is_shown_as_it_is(
         ("Größe", "text/plain; charset=no-such-charset"),
     ],
 )
-def test_text_is_read_in_its_charset(
+def test_an_explanation_is_read_in_its_charset(
     session: requests.Session, server: LoopbackServer, content: str | bytes, content_type: str
 ) -> None:
     assert explanation(session, server, as_text(content, content_type)) == "Größe"
 
 
-def test_the_response_can_be_read(session: requests.Session, server: LoopbackServer) -> None:
+def test_the_response_of_an_exception_can_be_read(
+    session: requests.Session, server: LoopbackServer
+) -> None:
     server.script = [as_json({"detail": "No."})]
     with pytest.raises(requests.HTTPError) as caught:
         session.get(server.url)
     assert caught.value.response.json() == {"detail": "No."}
 
 
-def test_even_that_of_a_streamed_request(
+def test_the_response_of_an_exception_can_be_read_although_it_was_to_be_streamed(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [as_json({"detail": "No."})]
@@ -217,7 +225,7 @@ def test_even_that_of_a_streamed_request(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_body_that_breaks_off_is_an_error_of_the_server_still(
+def test_an_error_whose_body_breaks_off_raises_as_any_error(
     session: requests.Session, server: LoopbackServer, stream: bool
 ) -> None:
     def half_an_answer(handler: Handler) -> None:
@@ -296,7 +304,7 @@ def test_hooks_of_the_user_see_the_response_first(
     assert seen == [500]
 
 
-def test_a_prepared_request_can_be_sent_again(
+def test_a_prepared_request_can_be_sent_again_after_an_error(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(500), Answer(500), Answer()]
@@ -307,7 +315,7 @@ def test_a_prepared_request_can_be_sent_again(
     assert session.send(request).status_code == 200
 
 
-def test_a_response_that_a_hook_has_consumed_raises_still(
+def test_an_error_whose_body_a_hook_has_consumed_raises(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(500, {}, b"Oops.")]

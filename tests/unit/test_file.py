@@ -73,7 +73,7 @@ def test_a_media_type_among_the_headers_of_the_part_stays(
     assert found == [b"content-type: text/x-mine\r"]
 
 
-def test_other_headers_of_the_part_stay(
+def test_headers_of_a_part_stay_beside_the_media_type(
     uploading: requests.Session, server: LoopbackServer
 ) -> None:
     headers = {"Content-ID": "<1>", "X-Comment": "content-type: none"}
@@ -190,7 +190,7 @@ def test_one_of_several_files_may_have_its_media_type(echo: Echo) -> None:
     ]
 
 
-def test_a_request_may_be_sent_again_as_it_is(
+def test_a_prepared_request_with_files_may_be_sent_twice(
     uploading: requests.Session, server: LoopbackServer
 ) -> None:
     files = {"eventFile": ("coinc.xml", CONTENT)}
@@ -263,7 +263,7 @@ def test_a_form_without_files_is_sent(echo: Echo) -> None:
     assert echo(data=FormData({"group": "Test"}))["fields"] == {"group": ["Test"]}
 
 
-def test_an_adapter_that_was_pickled_does_the_same(
+def test_a_pickled_adapter_adds_the_media_type(
     uploading: requests.Session, server: LoopbackServer
 ) -> None:
     with pickle.loads(pickle.dumps(uploading)) as copy:
@@ -303,7 +303,7 @@ def test_a_file_that_requests_left_out_is_an_error_before_anything_is_sent(
     assert server.connections == 0
 
 
-def test_the_form_that_the_error_speaks_of_does_read_the_file(
+def test_the_form_that_the_error_recommends_reads_the_file_from_disk(
     echo: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -399,7 +399,9 @@ def test_a_stream_stays_as_it_is(uploading: requests.Session, server: LoopbackSe
     assert [received.body for received in server.requests] == [FORM, FORM]
 
 
-def test_the_answer_comes_through(uploading: requests.Session, server: LoopbackServer) -> None:
+def test_the_answer_to_a_form_comes_through(
+    uploading: requests.Session, server: LoopbackServer
+) -> None:
     server.script = [Answer(400, body=b"no")]
     response = uploading.post(server.url, files={"eventFile": ("coinc.xml", CONTENT)})
     assert (response.status_code, response.content) == (400, b"no")

@@ -199,7 +199,7 @@ def test_a_file_without_filename_and_content_is_refused(file: Any) -> None:
         FormData(files={"eventFile": file})
 
 
-def test_nothing_is_no_file() -> None:
+def test_a_file_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="eventFile"):
         FormData(files={"eventFile": None})
 
@@ -400,7 +400,7 @@ def test_a_form_pickles_without_its_progress(event_file: Path) -> None:
     assert sum(progress) == len(form)
 
 
-def test_the_representation_tells_the_size_but_not_the_content(event_file: Path) -> None:
+def test_the_representation_of_a_form_tells_the_size_but_not_the_content(event_file: Path) -> None:
     form = FormData({"comment": "confidential"}, {"eventFile": event_file})
     boundary = form.content_type.partition("boundary=")[2]
     assert repr(form) == f"<FormData {boundary}: 2 parts, {len(form)} bytes>"

@@ -36,14 +36,14 @@ def used(facts: dict[str, Any]) -> list[str]:
     return [each["place"] for each in facts["places"] if each["used"]]
 
 
-def test_it_tells_the_versions() -> None:
+def test_info_tells_the_versions() -> None:
     names = ["requests-gracedb", "requests", "urllib3", "scitokens", "Python", "OpenSSL"]
     versions = info()["versions"]
     assert list(versions) == names
     assert versions["scitokens"] == scitokens.__version__
 
 
-def test_it_tells_every_place_of_the_search_order(
+def test_info_tells_every_place_of_the_search_order(
     discovered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEARER_TOKEN_FILE", "/nowhere/token")
@@ -59,7 +59,7 @@ def test_it_tells_every_place_of_the_search_order(
     ]
 
 
-def test_an_absent_token_is_absent() -> None:
+def test_info_tells_that_a_token_is_absent() -> None:
     assert found(info(), "BEARER_TOKEN") == "absent"
 
 
@@ -85,7 +85,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
         (-12 * 86400, "a token that expired 12 d ago"),
     ],
 )
-def test_it_tells_how_long_a_token_is_good(
+def test_info_tells_how_long_a_token_is_good(
     discovered: Path, seconds: float, expected: str
 ) -> None:
     write_token(discovered, make_token(exp=NOON.timestamp() + seconds))
@@ -119,11 +119,11 @@ def test_a_malformed_token_is_a_problem(discovered: Path) -> None:
     assert "something else than one bearer token" in facts["problem"]
 
 
-def test_an_absent_netrc_is_absent(home: Path) -> None:
+def test_info_tells_that_netrc_is_absent(home: Path) -> None:
     assert found(info(URL), "netrc") == f"{home}/.netrc is absent"
 
 
-def test_the_hosts_in_netrc_are_told(home: Path) -> None:
+def test_info_tells_the_hosts_in_netrc(home: Path) -> None:
     write_netrc(home, "machine b login u password p", "machine a login u password p")
     assert found(info(), "netrc") == f"{home}/.netrc has a, b"
 
@@ -135,7 +135,7 @@ def test_netrc_is_used_for_its_hosts(home: Path) -> None:
     assert facts["problem"] is None
 
 
-def test_and_not_for_others(home: Path) -> None:
+def test_netrc_is_not_used_for_a_host_that_it_lacks(home: Path) -> None:
     write_netrc(home, "machine example.org login user password s3cr3t")
     facts = info(URL)
     assert used(facts) == []
@@ -143,7 +143,7 @@ def test_and_not_for_others(home: Path) -> None:
     assert facts["problem"] == "no credential"
 
 
-def test_an_empty_netrc_has_nothing(home: Path) -> None:
+def test_info_tells_that_netrc_has_nothing(home: Path) -> None:
     write_netrc(home)
     assert found(info(), "netrc") == f"{home}/.netrc has nothing"
 
@@ -162,11 +162,11 @@ def test_a_broken_netrc_is_a_problem(home: Path) -> None:
     assert "s3cr3t" not in json.dumps(facts)
 
 
-def test_a_credential_does_not_go_over_plain_http(discovered: Path) -> None:
+def test_a_credential_for_plain_http_is_a_problem(discovered: Path) -> None:
     assert "plain http" in info("http://gracedb.ligo.org/")["problem"]
 
 
-def test_it_tells_the_claims_of_the_token(discovered: Path) -> None:
+def test_info_tells_the_claims_of_the_token(discovered: Path) -> None:
     times = {"iat": 1767225600, "nbf": 1767225600, "exp": 4102444800}
     claims = {"iss": "https://cilogon.org/igwn", "sub": "albert", "aud": "ANY", "scope": "read:/"}
     write_token(discovered, make_token(**claims, **times))
@@ -206,12 +206,14 @@ def test_claims_that_make_no_sense_are_no_problem(discovered: Path) -> None:
         ([], False),
     ],
 )
-def test_it_tells_whether_the_audience_fits(discovered: Path, audience: object, fits: bool) -> None:
+def test_info_tells_whether_the_audience_fits(
+    discovered: Path, audience: object, fits: bool
+) -> None:
     write_token(discovered, make_token(aud=audience))
     assert info(URL)["token"]["audience_fits"] is fits
 
 
-def test_without_a_url_no_audience_fits_or_not(discovered: Path) -> None:
+def test_without_a_url_info_does_not_tell_whether_the_audience_fits(discovered: Path) -> None:
     assert info()["token"]["audience_fits"] is None
 
 
@@ -237,7 +239,9 @@ def test_an_auth_tells_which_token_it_was_given(token_file: Path, discovered: Pa
     assert found(facts, "token") == f"token file {token_file}"
 
 
-def test_the_command_prints_it(discovered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_places_and_claims(
+    discovered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_token(discovered, make_token(iss="https://cilogon.org/igwn", sub="a\x1b[31m\x9b"))
     assert main([URL]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -274,13 +278,13 @@ def test_no_password_is_printed(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert "s3cr3t" not in capsys.readouterr().out
 
 
-def test_without_a_credential_the_status_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_credential_the_command_has_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([URL]) == 1
     assert "Problem: no credential" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--check"], ["--nonsense"], [URL, URL]])
-def test_bad_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -294,7 +298,7 @@ def trusted(gracedb: GraceDBServer, monkeypatch: pytest.MonkeyPatch) -> GraceDBS
     return gracedb
 
 
-def test_a_check_that_passes(
+def test_a_check_that_passes_has_status_0(
     trusted: GraceDBServer, discovered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_token(discovered, trusted.token())
@@ -303,7 +307,7 @@ def test_a_check_that_passes(
     assert f"GET {url}: 200 OK" in capsys.readouterr().out
 
 
-def test_a_check_that_fails(
+def test_a_check_that_fails_has_status_1(
     trusted: GraceDBServer, discovered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_token(discovered, trusted.token(audience="https://elsewhere.example"))
@@ -320,7 +324,7 @@ def test_without_a_credential_nothing_is_checked(
     assert "GET" not in capsys.readouterr().out
 
 
-def test_it_runs_as_a_module(
+def test_the_command_runs_as_a_module(
     discovered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["python -m requests_gracedb", URL])

@@ -48,7 +48,7 @@ def test_a_transient_status_has_an_idempotent_request_sent_again(
 
 @any_other_method
 @pytest.mark.parametrize("status", TRANSIENT)
-def test_a_transient_status_is_the_answer_to_any_other_request(
+def test_a_transient_status_is_the_answer_if_the_method_is_not_idempotent(
     method: str, status: int, retrying: requests.Session, server: LoopbackServer, waits: Waits
 ) -> None:
     server.script = [Answer(status)]
@@ -59,7 +59,7 @@ def test_a_transient_status_is_the_answer_to_any_other_request(
 
 @any_other_method
 @pytest.mark.parametrize("status", TRANSIENT)
-def test_which_raises_with_the_explanation(
+def test_a_transient_status_raises_with_its_explanation_if_the_method_is_not_idempotent(
     method: str, status: int, session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(status, {"Content-Type": "text/plain"}, b"Maintenance")]
@@ -71,7 +71,7 @@ def test_which_raises_with_the_explanation(
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("status", FINAL)
-def test_any_other_error_is_the_answer(
+def test_an_error_that_does_not_pass_is_the_answer(
     method: str, status: int, retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(status)]
@@ -108,7 +108,7 @@ def test_the_back_off_doubles_from_time_to_time(
     assert waits == [0, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_half_a_second_more_at_most_comes_by_chance(
+def test_the_back_off_is_longer_by_half_a_second_at_most_by_chance(
     retrying: requests.Session, server: LoopbackServer, waits: Waits
 ) -> None:
     server.answer = lambda received: Answer(503)
@@ -121,7 +121,7 @@ def test_half_a_second_more_at_most_comes_by_chance(
         assert least <= min(times) <= max(times) <= least + 0.5
 
 
-def test_every_request_starts_anew(
+def test_the_back_off_starts_anew_with_every_request(
     retrying: requests.Session, server: LoopbackServer, waits: Waits
 ) -> None:
     server.script = [Answer(503), Answer(503), Answer(), Answer(503)]
@@ -143,7 +143,7 @@ def test_every_request_starts_anew(
         (reset, "ConnectionResetError", 0),
     ],
 )
-def test_each_retry_is_one_record(
+def test_each_retry_is_one_log_record(
     script: Script,
     reason: str,
     wait: int,
@@ -159,7 +159,7 @@ def test_each_retry_is_one_record(
     assert record.getMessage() == f"GET /api/events/: {reason}; again in {wait:.1f} s"
 
 
-def test_a_connection_that_fails_is_in_the_record(
+def test_the_record_of_a_retry_names_the_failure_of_the_connection(
     retrying: requests.Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "requests_gracedb")
@@ -172,7 +172,7 @@ def test_a_connection_that_fails_is_in_the_record(
 
 
 @pytest.mark.parametrize("script", [Answer(200), Answer(404), later(429, "31"), half_a_body])
-def test_without_a_retry_there_is_no_record(
+def test_without_a_retry_there_is_no_log_record(
     script: Script,
     retrying: requests.Session,
     server: LoopbackServer,
@@ -189,7 +189,7 @@ def test_without_a_retry_there_is_no_record(
 
 @pytest.mark.parametrize("script", [Answer(503, body=b"s3cret"), drop, reset, later(429, "1")])
 @pytest.mark.parametrize("proxied", [False, True])
-def test_a_record_holds_no_secret(
+def test_a_log_record_holds_no_secret(
     script: Script,
     proxied: bool,
     session: requests.Session,

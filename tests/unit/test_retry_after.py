@@ -46,7 +46,7 @@ def test_retry_after_may_be_a_date(
 @any_method
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("value", ["0", "Mon, 04 May 2026 11:59:00 GMT"])
-def test_a_time_that_is_over_is_not_waited_for(
+def test_a_retry_after_that_is_over_is_not_waited_for(
     method: str,
     status: int,
     value: str,
@@ -66,7 +66,7 @@ def test_a_time_that_is_over_is_not_waited_for(
 @pytest.mark.parametrize(
     "value", ["31", "9" * 400, "Mon, 04 May 2026 12:00:31 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"]
 )
-def test_a_longer_time_than_30_seconds_is_not_waited_for_and_the_answer_is_final(
+def test_a_retry_after_of_more_than_30_seconds_makes_the_answer_final(
     method: str,
     status: int,
     value: str,
@@ -83,7 +83,7 @@ def test_a_longer_time_than_30_seconds_is_not_waited_for_and_the_answer_is_final
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_it_raises_with_the_response(
+def test_an_answer_that_retry_after_makes_final_raises(
     method: str, session: requests.Session, server: LoopbackServer, waits: Waits
 ) -> None:
     server.script = [later(429, "31")]
@@ -96,7 +96,7 @@ def test_it_raises_with_the_response(
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("value", ["30", "Mon, 04 May 2026 12:00:30 GMT"])
-def test_30_seconds_are_waited_for(
+def test_a_retry_after_of_30_seconds_is_waited_for(
     status: int, value: str, retrying: requests.Session, server: LoopbackServer, waits: Waits
 ) -> None:
     server.script = [later(status, value)]
@@ -106,7 +106,7 @@ def test_30_seconds_are_waited_for(
 
 
 @pytest.mark.parametrize("limit, expected", [(1, []), (120, [31, 31])])
-def test_the_limit_is_a_parameter(
+def test_the_limit_of_retry_after_is_a_parameter(
     limit: float, expected: list[float], ca_bundle: str, server: LoopbackServer, waits: Waits
 ) -> None:
     server.script = [later(429, "31")] * 2
@@ -116,7 +116,7 @@ def test_the_limit_is_a_parameter(
     assert waits == expected
 
 
-def test_the_limit_holds_for_every_attempt(
+def test_the_limit_of_retry_after_holds_for_every_attempt(
     retrying: requests.Session, server: LoopbackServer, waits: Waits
 ) -> None:
     server.script = [later(429, "1"), later(503, "30"), later(429, "31")]
@@ -149,7 +149,7 @@ def test_503_with_a_retry_after_that_makes_no_sense_has_an_idempotent_request_se
 
 @any_other_method
 @pytest.mark.parametrize("value", GARBAGE)
-def test_503_with_a_retry_after_that_makes_no_sense_is_the_answer_to_any_other_request(
+def test_503_with_a_retry_after_that_makes_no_sense_is_the_answer_if_the_method_is_not_idempotent(
     method: str, value: str, retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [later(503, value)]
@@ -170,7 +170,7 @@ def test_429_without_retry_after_has_any_request_sent_again(
 
 @any_other_method
 @pytest.mark.parametrize("status", [408, 500, 502, 504])
-def test_retry_after_has_no_other_request_sent_again(
+def test_retry_after_with_another_status_is_ignored_if_the_method_is_not_idempotent(
     method: str, status: int, retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [later(status, "1")]

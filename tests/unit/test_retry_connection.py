@@ -157,7 +157,7 @@ def test_an_idempotent_request_whose_connection_breaks_is_sent_again(
 @any_break
 @any_other_method
 @pytest.mark.parametrize("kind", ["server", "tls_server"])
-def test_any_other_request_whose_connection_breaks_is_a_connection_error(
+def test_a_connection_that_breaks_is_a_connection_error_if_the_method_is_not_idempotent(
     method: str,
     fault: Script,
     kind: str,
@@ -174,7 +174,7 @@ def test_any_other_request_whose_connection_breaks_is_a_connection_error(
 
 
 @any_other_method
-def test_any_other_request_that_finds_its_idle_connection_closed_is_sent_once(
+def test_an_idle_connection_that_is_closed_is_a_connection_error_if_the_method_is_not_idempotent(
     method: str, retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(), drop]
@@ -226,7 +226,7 @@ def test_an_idempotent_request_that_is_dropped_by_a_proxy_is_sent_again(
 @any_other_method
 @any_break
 @pytest.mark.parametrize("kind", ["server", "tls_server"])
-def test_any_other_request_that_is_dropped_behind_a_proxy_is_sent_once(
+def test_a_request_that_is_dropped_behind_a_proxy_is_sent_once_if_the_method_is_not_idempotent(
     method: str,
     fault: Script,
     kind: str,
@@ -256,7 +256,7 @@ def test_an_idempotent_request_whose_answer_breaks_off_is_sent_again(
 
 
 @any_other_method
-def test_any_other_request_whose_answer_breaks_off_is_not_sent_again(
+def test_a_request_whose_answer_breaks_off_is_sent_once_if_the_method_is_not_idempotent(
     method: str, retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [half_a_body]
@@ -278,7 +278,7 @@ def test_a_copy_of_a_request_that_became_a_post_is_sent_once(
     assert [received.method for received in server.requests] == ["GET", "POST"]
 
 
-def test_an_answer_that_always_breaks_off_is_what_requests_makes_of_it(
+def test_an_answer_that_always_breaks_off_is_a_chunked_encoding_error(
     retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [half_a_body] * 10
@@ -297,7 +297,7 @@ def test_an_answer_that_the_caller_reads_is_not_read_before(
     assert len(server.requests) == 1
 
 
-def test_the_answer_that_is_whole_goes_through_the_hooks_of_the_user(
+def test_hooks_of_the_user_see_the_answer_that_is_whole(
     retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [half_a_body, Answer(200, {}, b"whole")]
@@ -340,7 +340,7 @@ def test_an_error_after_an_answer_that_broke_off_raises(
         session.get(server.url)
 
 
-def test_an_answer_that_breaks_off_before_an_error_that_does_is_the_error(
+def test_an_error_that_breaks_off_after_an_answer_that_broke_off_raises(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     def half_an_error(handler: Handler) -> None:

@@ -256,7 +256,7 @@ def fault(
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("adapter_class", [HTTPAdapter, RetryAdapter, GraceDBAdapter])
 @pytest.mark.parametrize("name", EXCEPTIONS, ids=lambda name: name.__name__)
-def test_the_exception_is_that_of_requests(
+def test_a_fault_raises_what_requests_raises_without_retries(
     name: Callable[[Fault], str],
     adapter_class: type[HTTPAdapter],
     method: str,
@@ -272,7 +272,7 @@ def test_the_exception_is_that_of_requests(
 
 
 @pytest.mark.parametrize("name", EXCEPTIONS, ids=lambda name: name.__name__)
-def test_the_retries_are_used_up_first(
+def test_a_fault_uses_up_the_retries_before_it_raises(
     name: Callable[[Fault], str], fault: Fault, retrying: requests.Session, waits: Waits
 ) -> None:
     url = name(fault)

@@ -206,7 +206,7 @@ def test_a_file_that_others_can_read_is_used_with_a_warning(mode: int, tmp_path:
     assert SECRET not in str(caught[0].message)
 
 
-def test_the_warning_is_given_once_and_not_at_every_reading(
+def test_the_warning_of_a_file_that_others_can_read_is_given_once(
     expiring_file: Path, clock: FrozenDateTimeFactory
 ) -> None:
     expiring_file.chmod(0o644)
@@ -218,7 +218,9 @@ def test_the_warning_is_given_once_and_not_at_every_reading(
     assert len(caught) == 1
 
 
-def test_the_warning_points_at_the_caller(expiring_file: Path) -> None:
+def test_the_warning_of_a_file_that_others_can_read_points_at_the_caller(
+    expiring_file: Path
+) -> None:
     expiring_file.chmod(0o644)
     with pytest.warns(UserWarning) as caught:
         SciTokenAuth(expiring_file)
@@ -294,7 +296,7 @@ def test_a_token_file_needs_no_scitokens(expiring_file: Path) -> None:
 # What shows
 
 
-def test_the_representation_tells_file_and_expiry_in_utc(
+def test_the_representation_of_a_token_tells_file_and_expiry_in_utc(
     expiring_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "America/Los_Angeles")

@@ -16,7 +16,7 @@ from tests.conftest import NOBODY, TMP, everything_in, write_token
 from tests.unit.credentials import NEW, OLD, ONE, SECRET, give_files_to, sent
 
 
-def test_the_last_place_is_in_tmp() -> None:
+def test_the_last_place_of_discovery_is_in_tmp() -> None:
     assert TMP == "/tmp"
 
 
@@ -55,7 +55,7 @@ def test_no_token_in_any_place_is_nothing(places: list[Callable[[], None]]) -> N
 
 
 @pytest.mark.parametrize("name", ["BEARER_TOKEN", "BEARER_TOKEN_FILE", "XDG_RUNTIME_DIR"])
-def test_an_empty_variable_is_none(
+def test_an_empty_environment_variable_is_passed_over(
     name: str,
     places: list[Callable[[], None]],
     tmp_path: Path,
@@ -71,7 +71,7 @@ def test_an_empty_variable_is_none(
     assert sent(auth) == f"Bearer {rank + 1}"
 
 
-def test_there_may_be_no_runtime_directory(
+def test_discovery_can_do_without_a_runtime_directory(
     places: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for remove in places[:2]:
@@ -82,7 +82,7 @@ def test_there_may_be_no_runtime_directory(
     assert sent(auth) == "Bearer 3"
 
 
-def test_a_directory_in_place_of_the_file_is_passed_over(
+def test_a_directory_in_place_of_a_token_file_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
@@ -90,7 +90,7 @@ def test_a_directory_in_place_of_the_file_is_passed_over(
     assert SciTokenAuth.discover() is None
 
 
-def test_a_pipe_in_place_of_the_file_is_passed_over(
+def test_a_pipe_in_place_of_a_token_file_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -99,7 +99,7 @@ def test_a_pipe_in_place_of_the_file_is_passed_over(
     assert SciTokenAuth.discover() is None
 
 
-def test_a_file_that_cannot_be_read_is_passed_over(
+def test_a_token_file_that_cannot_be_read_is_passed_over(
     unreadable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_read_is_passed_over(
     assert SciTokenAuth.discover() is None
 
 
-def test_a_malformed_file_in_one_of_the_places_is_an_error_and_not_passed_over(
+def test_a_malformed_token_file_is_an_error_and_not_passed_over(
     expiring_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEARER_TOKEN_FILE", str(write_token(expiring_file, f"{SECRET} {SECRET}")))
@@ -116,7 +116,7 @@ def test_a_malformed_file_in_one_of_the_places_is_an_error_and_not_passed_over(
     assert SECRET not in everything_in(caught.value)
 
 
-def test_a_file_in_one_of_the_places_that_others_can_write_is_an_error(
+def test_a_token_file_that_others_can_write_is_an_error_and_not_passed_over(
     expiring_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expiring_file.chmod(0o622)
@@ -128,7 +128,7 @@ def test_a_file_in_one_of_the_places_that_others_can_write_is_an_error(
 @pytest.mark.parametrize(
     "value", ["s3cret s3cret", "s3cretä", "s3cret\udcff", "s3cret\nX: s3cret", " "]
 )
-def test_a_malformed_token_in_the_variable_is_a_value_error_that_does_not_show_it(
+def test_a_malformed_token_in_the_environment_is_a_value_error_that_does_not_show_it(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BEARER_TOKEN", value)
@@ -137,7 +137,7 @@ def test_a_malformed_token_in_the_variable_is_a_value_error_that_does_not_show_i
     assert SECRET not in everything_in(caught.value)
 
 
-def test_a_token_in_the_variable_is_read_again(
+def test_a_token_in_the_environment_is_read_again(
     monkeypatch: pytest.MonkeyPatch, clock: FrozenDateTimeFactory
 ) -> None:
     monkeypatch.setenv("BEARER_TOKEN", OLD)
@@ -149,7 +149,7 @@ def test_a_token_in_the_variable_is_read_again(
     assert sent(auth) == f"Bearer {NEW}"
 
 
-def test_a_token_in_the_variable_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_in_the_environment_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEARER_TOKEN", SECRET)
     auth = SciTokenAuth.discover()
     assert repr(auth) == "<SciTokenAuth environment variable BEARER_TOKEN, does not expire>"

@@ -49,7 +49,7 @@ def test_the_repeated_request_takes_the_same_connection(
     assert picky_server.connections == 1
 
 
-def test_the_rejection_is_in_the_history(
+def test_the_rejection_of_a_repeated_request_is_in_the_history(
     renewed: SciTokenAuth, picky_server: LoopbackServer, session: requests.Session
 ) -> None:
     (rejection,) = session.get(picky_server.url, auth=renewed).history
@@ -57,7 +57,7 @@ def test_the_rejection_is_in_the_history(
     assert rejection.text == "Unknown token"
 
 
-def test_later_requests_have_the_new_token_at_once(
+def test_requests_after_a_rejection_have_the_new_token_at_once(
     renewed: SciTokenAuth, picky_server: LoopbackServer, session: requests.Session
 ) -> None:
     session.get(picky_server.url, auth=renewed)
@@ -75,7 +75,7 @@ def test_later_requests_have_the_new_token_at_once(
         pytest.param(FormData({"field": "data"}, {"file": ("name", b"data")}), id="FormData"),
     ],
 )
-def test_the_request_is_repeated_with_its_body(
+def test_a_rejected_request_is_repeated_with_its_body(
     body: Any, renewed: SciTokenAuth, picky_server: LoopbackServer, session: requests.Session
 ) -> None:
     session.post(picky_server.url, auth=renewed, data=body)
@@ -85,7 +85,7 @@ def test_the_request_is_repeated_with_its_body(
     assert second.headers["Content-Type"] == first.headers["Content-Type"]
 
 
-def test_a_file_is_sent_again_from_where_it_stood(
+def test_a_rejected_request_is_repeated_with_the_file_from_where_it_stood(
     tmp_path: Path,
     renewed: SciTokenAuth,
     picky_server: LoopbackServer,
@@ -98,7 +98,7 @@ def test_a_file_is_sent_again_from_where_it_stood(
     assert [received.body for received in picky_server.requests] == [b"3456789"] * 2
 
 
-def test_a_generator_is_not_sent_again(
+def test_a_rejected_request_whose_body_is_a_generator_is_not_repeated(
     renewed: SciTokenAuth, picky_server: LoopbackServer, session: requests.Session
 ) -> None:
     with pytest.raises(requests.HTTPError, match="401"):
@@ -106,7 +106,7 @@ def test_a_generator_is_not_sent_again(
     assert [received.body for received in picky_server.requests] == [b"data"]
 
 
-def test_a_pipe_is_not_sent_again(
+def test_a_rejected_request_whose_body_is_a_pipe_is_not_repeated(
     renewed: SciTokenAuth, picky_server: LoopbackServer, session: requests.Session
 ) -> None:
     reading, writing = os.pipe()
@@ -117,7 +117,7 @@ def test_a_pipe_is_not_sent_again(
     assert [received.body for received in picky_server.requests] == [b"data"]
 
 
-def test_a_request_is_repeated_once_even_if_yet_another_token_is_there(
+def test_a_rejected_request_is_repeated_once_even_if_yet_another_token_is_there(
     expiring_file: Path, server: LoopbackServer, session: requests.Session
 ) -> None:
     tokens = iter([NEW, OLD, NEW])
@@ -134,7 +134,7 @@ def test_a_request_is_repeated_once_even_if_yet_another_token_is_there(
     assert server.authorizations == [f"Bearer {OLD}", f"Bearer {NEW}"]
 
 
-def test_a_token_that_is_still_in_the_file_is_not_sent_again(
+def test_a_rejected_token_that_is_still_in_the_file_is_not_sent_again(
     expiring_file: Path, picky_server: LoopbackServer, session: requests.Session
 ) -> None:
     with pytest.raises(requests.HTTPError, match="401"):
@@ -163,7 +163,7 @@ def test_without_auth_reload_a_rejected_request_is_not_repeated(
 
 
 @pytest.mark.parametrize("status", [400, 403, 407, 500])
-def test_no_other_status_has_the_request_repeated(
+def test_no_status_but_401_has_a_request_repeated(
     status: int, renewed: SciTokenAuth, server: LoopbackServer, session: requests.Session
 ) -> None:
     server.script = [Answer(status)]
@@ -172,7 +172,7 @@ def test_no_other_status_has_the_request_repeated(
     assert server.authorizations == [f"Bearer {OLD}"]
 
 
-def test_another_origin_that_a_redirect_leads_to_does_not_get_the_new_token_either(
+def test_another_origin_that_a_redirect_leads_to_does_not_get_the_new_token(
     renewed: SciTokenAuth,
     server: LoopbackServer,
     other_server: LoopbackServer,
@@ -218,7 +218,7 @@ def test_a_redirect_after_a_rejection_gets_the_new_token(
     assert server.authorizations == [f"Bearer {OLD}", f"Bearer {NEW}", f"Bearer {NEW}"]
 
 
-def test_a_request_is_repeated_once_and_not_again_after_a_redirect(
+def test_a_rejected_request_is_repeated_once_and_not_again_after_a_redirect(
     expiring_file: Path, server: LoopbackServer, session: requests.Session
 ) -> None:
     auth = SciTokenAuth(expiring_file, auth_reload=True)

@@ -218,7 +218,7 @@ def test_a_file_that_cannot_be_used_any_more_keeps_the_token_in_use(
     assert NEW not in caplog.text
 
 
-def test_a_file_that_is_whole_again_is_used(
+def test_a_file_that_was_half_written_is_used_when_it_is_whole(
     expiring_file: Path, clock: FrozenDateTimeFactory
 ) -> None:
     auth = SciTokenAuth(expiring_file, auth_reload=True)
@@ -283,7 +283,7 @@ def test_a_token_cut_off_while_the_key_changes_is_not_sent(
     assert len(server.requests) == 1
 
 
-def test_nor_is_one_whose_header_has_white_space_in_it(
+def test_a_token_cut_off_after_a_header_with_white_space_is_not_sent(
     session: requests.Session, server: LoopbackServer, expiring_file: Path
 ) -> None:
     token = jwt('{ "alg": "RS256" }', OLD)

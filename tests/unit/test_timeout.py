@@ -148,7 +148,7 @@ def test_a_server_that_lets_nobody_in_times_out(adapter_class: type[Any], crowde
 
 
 @adapter_classes
-def test_the_tls_handshake_belongs_to_the_connection(
+def test_the_timeout_of_the_connection_holds_for_the_tls_handshake(
     adapter_class: type[Any], tls_server: LoopbackServer, ca_bundle: str
 ) -> None:
     tls_server.greetings = [silence_at_once]
@@ -188,7 +188,7 @@ def test_a_slow_server_does_not_time_out(answer: bytes, server: LoopbackServer) 
 
 @adapter_classes
 @pytest.mark.parametrize("timeout", [0, -1, 0.0, "soon", (0, 1), (1, 0), (1,), (1, 2, 3), True])
-def test_anything_else_than_a_positive_time_is_refused(
+def test_a_timeout_that_is_no_positive_time_is_refused(
     timeout: Any, adapter_class: type[Any]
 ) -> None:
     with pytest.raises(ValueError):
