@@ -7,8 +7,9 @@ import os
 import re
 import stat
 from base64 import b64encode
+from typing import Any
 
-from .credential import CredentialAuth, Origin
+from .credential import CredentialAuth, Origin, Secret
 
 _NOT_FOR_BASIC = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -36,6 +37,7 @@ class BasicAuth(CredentialAuth):
     """
 
     def __init__(self, username: str, password: str) -> None:
+        password = Secret(password)
         self._authorization = _basic_authorization(username, password)
 
     def __repr__(self) -> str:
@@ -49,6 +51,9 @@ class BasicAuth(CredentialAuth):
     def authorization(self, origin: Origin) -> str:
         """Get the value of the Authorization header."""
         return self._authorization
+
+    def _key(self) -> tuple[Any, ...]:
+        return *super()._key(), self._authorization
 
 
 class NetrcAuth(CredentialAuth):
@@ -104,6 +109,9 @@ class NetrcAuth(CredentialAuth):
         """The hosts that there is a credential for; ``default`` is any other."""
         return frozenset(self._entries)
 
+    def _key(self) -> tuple[Any, ...]:
+        return *super()._key(), self.path
+
     def authorization(self, origin: Origin) -> str | None:
         """Get the value of the Authorization header for the host of an origin, if there is one."""
         entry = self._entries.get(origin.host) or self._entries.get("default")
@@ -136,21 +144,21 @@ def describe_netrc(url: str | None) -> str:
     return f"{auth.path} has nothing" + (f" for {Origin.of(url).host}" if url else "")
 
 
-def _basic_authorization(username: str, password: str) -> str:
+def _basic_authorization(username: str, password: str) -> Secret:
     if ":" in username:
         raise ValueError("basic authentication takes no user name with a colon in it (RFC 7617)")
     if _NOT_FOR_BASIC.search(username) or _NOT_FOR_BASIC.search(password):
         raise ValueError("basic authentication takes no control characters (RFC 7617)")
-    pair = f"{username}:{password}"
+    pair = Secret(f"{username}:{password}")
     # requests sends ISO-8859-1, which servers have come to expect, and cannot send the rest.
     encoding = "latin-1" if max(pair) <= "\xff" else "utf-8"
-    return f"Basic {b64encode(pair.encode(encoding)).decode()}"
+    return Secret(f"Basic {b64encode(pair.encode(encoding)).decode()}")
 
 
-def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
+def _read_netrc(path: str) -> dict[str, tuple[str, Secret]]:
     hosts = _parse_netrc(path) if _is_private(path) else {}
     return {
-        host.lower(): (login or account or "", password or "")
+        host.lower(): (login or account or "", Secret(password or ""))
         for host, (login, account, password) in hosts.items()
         if login or account or password
     }
@@ -165,11 +173,12 @@ def _is_private(path: str) -> bool:
     if stat.S_ISCHR(status.st_mode):
         return True  # A device, such as /dev/null, keeps no secret.
     if status.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "netrc file belongs to another user", path)
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        problem = f"netrc file is open to other users: run chmod 600 {path}"
-        raise PermissionError(errno.EPERM, problem, path)
-    return True
+        problem = "belongs to another user: write one of your own, or set NETRC to its name"
+    elif status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        problem = f"is open to other users: run chmod 600 {path}"
+    else:
+        return True
+    raise PermissionError(errno.EPERM, f"netrc file {path} {problem}")
 
 
 def _parse_netrc(path: str) -> dict[str, tuple[str, str, str]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from hmac import compare_digest
+from threading import get_ident
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import select_proxy
+from requests.sessions import SessionRedirectMixin
+from requests.utils import get_netrc_auth, select_proxy
 
 from .body import is_repeatable, read_body, rewind
 
@@ -61,10 +64,13 @@ class Origin(NamedTuple):
             It is not an absolute http or https URL.
         """
         request = PreparedRequest()
-        request.prepare_url(url, None)
+        try:
+            request.prepare_url(url, None)
+        except ValueError:
+            pass  # The message shows the URL, which may have a password in it.
         origin = _origin(request.url or "")
         if origin.scheme not in _DEFAULT_PORTS:
-            raise ValueError("a URL of a service starts with https:// or http://")
+            raise ValueError("a URL of a service is absolute, and starts with https:// or http://")
         return origin
 
     @property
@@ -110,10 +116,26 @@ class CredentialAuth(AuthBase):
     #: The only origin that gets the credential; None for that of each request.
     only_origin: Origin | None = None
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CredentialAuth):
+            return NotImplemented
+        return type(self) is type(other) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.place))
+
+    def _key(self) -> tuple[Any, ...]:
+        """Get what makes two auth objects the same; a secret in it is a `Secret`."""
+        return self.place, self.only_origin
+
     @property
     def place(self) -> str:
         """Where the credential comes from, for `~requests_gracedb.GraceDBAuth.describe`."""
         raise NotImplementedError
+
+    def is_for(self, request: PreparedRequest) -> bool:
+        """Tell whether a request goes where the credential may go."""
+        return self.only_origin is None or self.only_origin == _origin(request.url or "")
 
     def authorization(self, origin: Origin) -> str | None:
         """Get the value of the Authorization header for an origin.
@@ -145,6 +167,16 @@ class CredentialAuth(AuthBase):
         """
         return None
 
+    def problem(self) -> str | None:
+        """Tell why a server may take no notice of the credential, as far as one can know.
+
+        Returns
+        -------
+        str or None
+            No secrets; None if nothing is known to be wrong.
+        """
+        return None
+
     def describe(self) -> dict[str, Any] | None:
         """Tell what is known of a token; see `~requests_gracedb.GraceDBAuth.describe`.
 
@@ -164,20 +196,20 @@ class CredentialAuth(AuthBase):
             There is a credential and the request would show it to the network. Nothing was sent.
         """
         origin = _origin(request.url or "")
-        value = self.authorization(origin) if self.only_origin in (None, origin) else None
+        value = self.authorization(origin) if self.is_for(request) else None
         if value is not None:
             if not origin.is_secure:
                 raise InsecureTransportError(
                     f"refused to send a credential to {origin} in clear text: use https"
                 )
-            request.headers["Authorization"] = value
+            request.headers["Authorization"] = str(value)
         auth = None if value is None else self
         request.register_hook("response", CredentialGuard(origin, request, auth))
         return request
 
 
 class CredentialGuard:
-    """Who guards the credential of one request, in its hooks, which requests copies on a redirect.
+    """What guards the credential of one request: a response hook, which travels along redirects.
 
     requests does not call the auth object again after a redirect, and puts netrc's credential, if
     there is one for the host, over whatever the request had (`requests.Session.rebuild_auth`).
@@ -189,7 +221,7 @@ class CredentialGuard:
     request : requests.PreparedRequest
         The request, authenticated.
     auth : CredentialAuth or None
-        Whom to ask for another value when a server rejects this one.
+        Whom to ask for another value when a server rejects this one; None for no credential.
     """
 
     def __init__(
@@ -199,12 +231,13 @@ class CredentialGuard:
         self._auth = auth
         self._is_granted = auth is not None
         value = request.headers.get("Authorization")
-        self._values = [] if value is None else [value]
-        self._redirected = self._repeated = False
+        self._values = [] if value is None else [Secret(value)]
+        # What each thread was redirected from: a prepared request may be sent by many at once.
+        self._redirects: dict[int, _Redirect] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # A response, or the exception that holds it, is of use where the token file is not.
-        return {**self.__dict__, "_auth": None}
+        return {**self.__dict__, "_auth": None, "_redirects": {}}
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
         """See every response to the request, as requests calls its hooks.
@@ -219,12 +252,25 @@ class CredentialGuard:
         -------
         requests.Response
             That to the repeated request, if a server rejected the credential and there was another.
+
+        Raises
+        ------
+        InsecureTransportError
+            The response redirects from https to a host for which requests would send the password
+            of netrc in clear text. It was not followed. (A hook is not told of
+            ``allow_redirects=False`` or of ``trust_env``.)
         """
-        if response.status_code == 401 and self._auth is not None and not self._repeated:
-            response = self._repeat(self._auth, response, **kwargs)
+        is_repeated = False
+        if self._redirects:
+            redirect = self._redirects.pop(get_ident(), _NO_REDIRECT)
+            is_repeated = redirect.is_repeated and redirect.leads_to(response.request)
+        if response.status_code == 401 and self._auth is not None and not is_repeated:
+            repeated = self._repeat(self._auth, response, **kwargs)
+            is_repeated, response = repeated is not response, repeated
         # A look at the status is cheaper than one at the headers.
-        self._redirected = response.status_code >= 300 and response.is_redirect
-        self._repeated = self._repeated and self._redirected
+        if response.status_code >= 300 and response.is_redirect:
+            _refuse_clear_text(response)
+            self._redirects[get_ident()] = _Redirect(response.request, is_repeated)
         return response
 
     def protect(self, request: PreparedRequest, proxies: dict[str, str] | None) -> None:
@@ -245,7 +291,7 @@ class CredentialGuard:
         """
         url = request.url or ""
         is_home = _origin(url) == self._origin
-        if self._redirected:
+        if self._redirects:
             self._restore(request, is_home)
         if not self._is_granted or is_home and self._origin.scheme == "https":
             return
@@ -259,11 +305,31 @@ class CredentialGuard:
                 "https, or name the host in the environment variable no_proxy"
             )
 
+    def explain(self, response: Response) -> str | None:
+        """Tell what is known of the credential that an error may come from.
+
+        Parameters
+        ----------
+        response : requests.Response
+            Of status 401, 403 or 404.
+
+        Returns
+        -------
+        str or None
+            None if nothing is known to be wrong with it.
+        """
+        if self._auth is None or _origin(response.request.url or "") != self._origin:
+            return None
+        return self._auth.problem()
+
     def _restore(self, request: PreparedRequest, is_home: bool) -> None:
-        """Undo what requests did to the header on a redirect."""
+        """Undo what requests did to the header, if this request follows a redirect."""
+        redirect = self._redirects.get(get_ident())
+        if redirect is None or not redirect.leads_to(request):
+            return
         request.headers.pop("Authorization", None)
         if is_home and self._values:
-            request.headers["Authorization"] = self._values[-1]
+            request.headers["Authorization"] = str(self._values[-1])
 
     def _repeat(self, auth: CredentialAuth, response: Response, **kwargs: Any) -> Response:
         """Send the request again with a renewed credential, as requests' HTTPDigestAuth does."""
@@ -271,18 +337,80 @@ class CredentialGuard:
         rejected = request.headers.get("Authorization")
         if rejected not in self._values or not is_repeatable(request):
             return response  # Another origin, somebody else's credential, or a body that is gone.
-        value = auth.renewed(str(rejected))
+        value = auth.renewed(Secret(rejected))
         if value is None:
             return response
-        self._repeated = True
-        self._values.append(value)
-        request.headers["Authorization"] = value
+        self._values.append(Secret(value))
+        request.headers["Authorization"] = str(value)
         read_body(response)
         rewind(request)
         repeated = response.connection.send(request, **kwargs)
         repeated.history.append(response)
         repeated.request = request
         return repeated
+
+
+def shown(url: str) -> str:
+    """Get what may be shown of a URL: neither user nor query, which may be secrets.
+
+    Parameters
+    ----------
+    url : str
+        An absolute http or https URL.
+
+    Returns
+    -------
+    str
+    """
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+class Secret(str):
+    """A secret that does not show where an object, or a variable of a traceback, is printed.
+
+    Secrets are compared in constant time, and have no hash.
+    """
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and compare_digest(str(self).encode(), str(other).encode())
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+class _Redirect(NamedTuple):
+    request: PreparedRequest
+    is_repeated: bool  # with a renewed credential, before it was redirected
+
+    def leads_to(self, request: PreparedRequest) -> bool:
+        """Tell whether a request follows this redirect, rather than being sent once more."""
+        return request is not self.request
+
+
+_NO_REDIRECT = _Redirect(PreparedRequest(), False)
+
+
+def _refuse_clear_text(response: Response) -> None:
+    """Stop where requests would send netrc's password in clear text."""
+    if not response.url.startswith("https:"):
+        return
+    target = urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
+    if not target.lower().startswith("http:") or _origin(target).is_secure:
+        return
+    if get_netrc_auth(target) is not None:
+        read_body(response)
+        raise InsecureTransportError(
+            f"did not follow a redirect from {_origin(response.url)} to {_origin(target)}: "
+            "requests would send the password that netrc has for it in clear text. Use the https "
+            "URL, or take the host out of the netrc file"
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -295,8 +423,8 @@ def _origin(url: str) -> Origin:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+    if host == "localhost":
+        return True  # No other name: a resolver may make x.localhost another machine.
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

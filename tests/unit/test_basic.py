@@ -204,7 +204,7 @@ def test_netrc_that_is_open_to_others_is_refused(
     path.chmod(mode)
     with pytest.raises(PermissionError, match=f"run chmod 600 {path}") as caught:
         netrc_auth()
-    assert caught.value.filename == str(path)
+    assert str(path) in str(caught.value)
     assert SECRET not in everything_in(caught.value)
 
 
@@ -215,7 +215,7 @@ def test_netrc_of_another_user_is_refused(
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     with pytest.raises(PermissionError, match="another user") as caught:
         netrc_auth()
-    assert caught.value.filename == str(path)
+    assert str(path) in str(caught.value)
 
 
 def test_netrc_that_is_a_directory_is_an_os_error_that_names_it(
