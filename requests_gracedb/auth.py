@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 _NOTHING_FOUND = (
     "no credential found: get a token, e.g. with htgettoken, or pass token=, or username= and "
-    "password=, or add the host to your netrc file"
+    "password=, or add the host to your netrc file. requests-gracedb URL tells what was passed over"
 )
 
 
@@ -41,9 +41,9 @@ class GraceDBAuth(AuthBase):
     6. With ``auth_reload``, a token of 4 that has expired, but may be renewed.
 
     The credential goes to the origin (scheme, host, port) of ``url`` and to no other; without
-    ``url``, to that of each request. It never follows a redirect to another origin, and goes over
-    plain http to loopback hosts only. With `AuthAdapter`, of which `GraceDBAdapter` is one, it is
-    also the only one that a redirect leaves on the request; requests alone would put netrc's in its
+    ``url``, to that of each request. It goes over plain http to loopback hosts only. With
+    `AuthAdapter`, of which `GraceDBAdapter` is one, it follows no redirect to another origin, and
+    is the only one that a redirect leaves on the request; requests alone would put netrc's in its
     place.
 
     Parameters
@@ -97,22 +97,23 @@ class GraceDBAuth(AuthBase):
         auth_reload: bool = False,
         auth_reload_timeout: float = 300,
     ) -> None:
-        if password is not None:
+        try:
+            named = None if token is None else token_source(token)
+        finally:
+            del token  # No frame of a traceback shows it.
+        if isinstance(password, str):
             password = Secret(password)
         _refuse_contradictions(username, password, force_noauth, fail_if_noauth)
-        named = None if token is None else token_source(token)
-        del token  # No frame of a traceback shows it.
         reload = auth_reload, auth_reload_timeout
         self._source = _choose(url, named, username, password, force_noauth, reload)
-        self._url = url
+        self._url = url and shown(url)
         if url is not None and not force_noauth:
             self._source.only_origin = Origin.of(url)
         self._fail_if_noauth = fail_if_noauth
-        if fail_if_noauth:
-            self._check()
+        self._check()
 
     def __repr__(self) -> str:
-        return f"<GraceDBAuth {self._source!r}>"
+        return f"<GraceDBAuth {vars(self).get('_source')!r}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GraceDBAuth):
@@ -154,11 +155,13 @@ class GraceDBAuth(AuthBase):
         return describe(self._url, self._source)
 
     def _key(self) -> tuple[Any, ...]:
-        return self._url, self._source, self._fail_if_noauth
+        return self._source, self._fail_if_noauth
 
     def _check(self) -> None:
-        """Raise an exception if there is no credential, or one that has expired."""
+        """Raise an exception if there must be a credential, and is none, or an expired one."""
         source = self._source
+        if not self._fail_if_noauth:
+            return
         if isinstance(source, NetrcAuth) and not source.hosts:
             raise ValueError(_NOTHING_FOUND)
         if isinstance(source, SciTokenAuth) and source.is_expired():
@@ -178,7 +181,7 @@ class NoAuth(CredentialAuth):
 
     @property
     def place(self) -> str:
-        """Where no credential comes from."""
+        """What `GraceDBAuth.describe` calls it."""
         return "force_noauth"
 
     def authorization(self, origin: Origin) -> None:
@@ -216,8 +219,8 @@ def describe(
     used = _used(credential)
     if isinstance(credential, (NoAuth, BasicAuth)):
         found[credential.place] = "given"
-    elif used is not None and used not in found:
-        found["token"], used = used, "token"
+    elif isinstance(credential, SciTokenAuth) and not credential.is_found:
+        found["token"], used = credential.place, "token"
     token = None if credential is None else credential.describe()
     return {
         "url": url and shown(url),

@@ -9,7 +9,7 @@ import stat
 from base64 import b64encode
 from typing import Any
 
-from .credential import CredentialAuth, Origin, Secret
+from .credential import CredentialAuth, Origin, Secret, shown
 
 _NOT_FOR_BASIC = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -30,6 +30,8 @@ class BasicAuth(CredentialAuth):
     ------
     ValueError
         Basic authentication cannot send the user name or the password.
+    TypeError
+        One of them is not a `str`.
 
     Examples
     --------
@@ -37,6 +39,8 @@ class BasicAuth(CredentialAuth):
     """
 
     def __init__(self, username: str, password: str) -> None:
+        if not isinstance(username, str) or not isinstance(password, str):
+            raise TypeError("username and password are str")
         password = Secret(password)
         self._authorization = _basic_authorization(username, password)
 
@@ -59,7 +63,7 @@ class BasicAuth(CredentialAuth):
 class NetrcAuth(CredentialAuth):
     """Basic authentication with the user name and password that the netrc file has for a host.
 
-    The file is ``$NETRC``, or else ``~/.netrc``. It is read once, here. Other than requests, which
+    The file is ``$NETRC``, or else ``~/.netrc``. It is read once, here. Unlike requests, which
     reads it for each request, this class refuses a file that is open to other users, and says so
     when a file is broken.
 
@@ -84,7 +88,7 @@ class NetrcAuth(CredentialAuth):
     """
 
     def __init__(self, url: str | None = None) -> None:
-        self._url = url
+        self._url = None if url is None else shown(url)
         self.path = os.path.expanduser(os.environ.get("NETRC", "~/.netrc"))
         self._entries = _read_netrc(self.path)
         if url is not None:
@@ -93,7 +97,7 @@ class NetrcAuth(CredentialAuth):
             self._entries = {host: self._entries[host] for host in hosts if host in self._entries}
 
     def __repr__(self) -> str:
-        hosts = ", ".join(sorted(self._entries)) or "no host"
+        hosts = ", ".join(sorted(vars(self).get("_entries", ()))) or "no host"
         return f"<NetrcAuth {self.path}, {hosts}>"
 
     def __reduce__(self) -> tuple[type[NetrcAuth], tuple[str | None]]:
@@ -168,10 +172,12 @@ def _is_private(path: str) -> bool:
     """Tell whether a file is there; raise an exception if it is not the user's alone."""
     try:
         status = os.stat(path)
-    except FileNotFoundError:
-        return False
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return False  # as for requests
     if stat.S_ISCHR(status.st_mode):
         return True  # A device, such as /dev/null, keeps no secret.
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"netrc file {path} is not a regular file: name one that is")
     if status.st_uid != os.geteuid():
         problem = "belongs to another user: write one of your own, or set NETRC to its name"
     elif status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):

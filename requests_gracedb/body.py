@@ -64,7 +64,7 @@ def read_body(response: Response) -> bytes:
         return response.content or b""
     except (RequestException, RuntimeError):
         response.close()
-        # Whoever handles the exception may read the response, and shall not meet another one there.
+        # Whoever handles the exception may read the response, and must not hit another one there.
         # The attribute has no public name (requests 2.34).
         response._content = b""
         return b""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from functools import lru_cache
 from hmac import compare_digest
-from threading import get_ident
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
+from weakref import ref
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
+from requests.auth import AuthBase, _basic_auth_str
 from requests.sessions import SessionRedirectMixin
 from requests.utils import get_netrc_auth, select_proxy
 
@@ -63,19 +64,14 @@ class Origin(NamedTuple):
         ValueError
             It is not an absolute http or https URL.
         """
-        request = PreparedRequest()
-        try:
-            request.prepare_url(url, None)
-        except ValueError:
-            pass  # The message shows the URL, which may have a password in it.
-        origin = _origin(request.url or "")
+        origin = _origin(_prepared(url))
         if origin.scheme not in _DEFAULT_PORTS:
             raise ValueError("a URL of a service is absolute, and starts with https:// or http://")
         return origin
 
     @property
     def is_secure(self) -> bool:
-        """Whether nobody reads on the way what is sent there: over https, and to loopback."""
+        """Whether what is sent there is safe from eavesdroppers: over https, and to loopback."""
         return self.scheme == "https" or _is_loopback(self.host)
 
 
@@ -100,7 +96,7 @@ class AuthAdapter(HTTPAdapter):
             The credential would go over plain http to a proxy. Nothing was sent.
         """
         super().add_headers(request, **kwargs)
-        for hook in request.hooks["response"]:
+        for hook in request.hooks.get("response", ()):
             if isinstance(hook, CredentialGuard):
                 hook.protect(request, kwargs.get("proxies"))
 
@@ -122,7 +118,7 @@ class CredentialAuth(AuthBase):
         return type(self) is type(other) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((type(self), self.place))
+        return hash(type(self))
 
     def _key(self) -> tuple[Any, ...]:
         """Get what makes two auth objects the same; a secret in it is a `Secret`."""
@@ -203,8 +199,11 @@ class CredentialAuth(AuthBase):
                     f"refused to send a credential to {origin} in clear text: use https"
                 )
             request.headers["Authorization"] = str(value)
-        auth = None if value is None else self
-        request.register_hook("response", CredentialGuard(origin, request, auth))
+        guard = CredentialGuard(origin, request, None if value is None else self)
+        hooks = request.hooks.get("response", ())
+        others = [hook for hook in hooks if not isinstance(hook, CredentialGuard)]
+        # Not into the list that is there: copies of a request share it (requests 2.34).
+        request.hooks = {**request.hooks, "response": [*others, guard]}
         return request
 
 
@@ -230,14 +229,13 @@ class CredentialGuard:
         self._origin = origin
         self._auth = auth
         self._is_granted = auth is not None
+        self._request: Callable[[], PreparedRequest | None] = ref(request)
         value = request.headers.get("Authorization")
         self._values = [] if value is None else [Secret(value)]
-        # What each thread was redirected from: a prepared request may be sent by many at once.
-        self._redirects: dict[int, _Redirect] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # A response, or the exception that holds it, is of use where the token file is not.
-        return {**self.__dict__, "_auth": None, "_redirects": {}}
+        return {**self.__dict__, "_auth": None, "_request": _no_request}
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
         """See every response to the request, as requests calls its hooks.
@@ -260,17 +258,11 @@ class CredentialGuard:
             of netrc in clear text. It was not followed. (A hook is not told of
             ``allow_redirects=False`` or of ``trust_env``.)
         """
-        is_repeated = False
-        if self._redirects:
-            redirect = self._redirects.pop(get_ident(), _NO_REDIRECT)
-            is_repeated = redirect.is_repeated and redirect.leads_to(response.request)
-        if response.status_code == 401 and self._auth is not None and not is_repeated:
-            repeated = self._repeat(self._auth, response, **kwargs)
-            is_repeated, response = repeated is not response, repeated
+        if response.status_code == 401 and self._auth is not None:
+            response = self._repeat(self._auth, response, **kwargs)
         # A look at the status is cheaper than one at the headers.
-        if response.status_code >= 300 and response.is_redirect:
+        if response.status_code >= 300 and response.is_redirect and self._origin.is_secure:
             _refuse_clear_text(response)
-            self._redirects[get_ident()] = _Redirect(response.request, is_repeated)
         return response
 
     def protect(self, request: PreparedRequest, proxies: dict[str, str] | None) -> None:
@@ -279,8 +271,8 @@ class CredentialGuard:
         Parameters
         ----------
         request : requests.PreparedRequest
-            It is about to be sent. What the user did to its headers after authentication stays,
-            but for what a redirect has done since.
+            It is about to be sent. A header that the user has set after authentication stays, one
+            that requests has set or taken off on a redirect does not.
         proxies : dict or None
             The proxies that requests found for it.
 
@@ -291,7 +283,7 @@ class CredentialGuard:
         """
         url = request.url or ""
         is_home = _origin(url) == self._origin
-        if self._redirects:
+        if request is not self._request() and self._is_of_requests(request):
             self._restore(request, is_home)
         if not self._is_granted or is_home and self._origin.scheme == "https":
             return
@@ -322,11 +314,15 @@ class CredentialGuard:
             return None
         return self._auth.problem()
 
+    def _is_of_requests(self, request: PreparedRequest) -> bool:
+        """Tell whether the header of a copy is what requests makes of ours on a redirect."""
+        value = request.headers.get("Authorization")
+        if value is None or value in self._values:
+            return True
+        netrc = get_netrc_auth(request.url or "")
+        return netrc is not None and value == _basic_auth_str(*netrc)
+
     def _restore(self, request: PreparedRequest, is_home: bool) -> None:
-        """Undo what requests did to the header, if this request follows a redirect."""
-        redirect = self._redirects.get(get_ident())
-        if redirect is None or not redirect.leads_to(request):
-            return
         request.headers.pop("Authorization", None)
         if is_home and self._values:
             request.headers["Authorization"] = str(self._values[-1])
@@ -334,10 +330,11 @@ class CredentialGuard:
     def _repeat(self, auth: CredentialAuth, response: Response, **kwargs: Any) -> Response:
         """Send the request again with a renewed credential, as requests' HTTPDigestAuth does."""
         request = response.request.copy()
-        rejected = request.headers.get("Authorization")
-        if rejected not in self._values or not is_repeatable(request):
-            return response  # Another origin, somebody else's credential, or a body that is gone.
-        value = auth.renewed(Secret(rejected))
+        rejected = Secret(request.headers.get("Authorization", ""))
+        if rejected != self._values[0] or not is_repeatable(request):
+            # Another origin, somebody else's credential, a renewed one, or a body that is gone.
+            return response
+        value = auth.renewed(rejected)
         if value is None:
             return response
         self._values.append(Secret(value))
@@ -362,7 +359,7 @@ def shown(url: str) -> str:
     -------
     str
     """
-    parts = urlsplit(url)
+    parts = urlsplit(_prepared(url))
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -378,39 +375,48 @@ class Secret(str):
     def __repr__(self) -> str:
         return "'***'"
 
+    def __getitem__(self, key: Any) -> Secret:
+        return Secret(super().__getitem__(key))  # rich shows the start of a long string
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, str) and compare_digest(str(self).encode(), str(other).encode())
+        if not isinstance(other, str):
+            return False
+        mine, theirs = (str(each).encode("utf-8", "surrogatepass") for each in (self, other))
+        return compare_digest(mine, theirs)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
 
-class _Redirect(NamedTuple):
-    request: PreparedRequest
-    is_repeated: bool  # with a renewed credential, before it was redirected
-
-    def leads_to(self, request: PreparedRequest) -> bool:
-        """Tell whether a request follows this redirect, rather than being sent once more."""
-        return request is not self.request
-
-
-_NO_REDIRECT = _Redirect(PreparedRequest(), False)
+def _no_request() -> None:
+    """Stand for a request that is in another process."""
 
 
 def _refuse_clear_text(response: Response) -> None:
     """Stop where requests would send netrc's password in clear text."""
-    if not response.url.startswith("https:"):
-        return
     target = urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
-    if not target.lower().startswith("http:") or _origin(target).is_secure:
+    try:
+        origin = _origin(target)
+    except ValueError:
+        return  # requests says what is wrong with it.
+    if origin.scheme != "http" or origin.is_secure or get_netrc_auth(target) is None:
         return
-    if get_netrc_auth(target) is not None:
-        read_body(response)
-        raise InsecureTransportError(
-            f"did not follow a redirect from {_origin(response.url)} to {_origin(target)}: "
-            "requests would send the password that netrc has for it in clear text. Use the https "
-            "URL, or take the host out of the netrc file"
-        )
+    read_body(response)
+    raise InsecureTransportError(
+        f"did not follow a redirect from {_origin(response.url)} to {origin}: requests would send "
+        "the password that netrc has for it in clear text. Use the https URL, or take the host out "
+        "of the netrc file"
+    )
+
+
+def _prepared(url: str) -> str:
+    """Get a URL as requests sends it; empty if it does not."""
+    request = PreparedRequest()
+    try:
+        request.prepare_url(url, None)
+    except ValueError:
+        return ""  # The message shows the URL, which may have a password in it.
+    return request.url or ""
 
 
 @lru_cache(maxsize=1024)

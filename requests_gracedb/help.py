@@ -125,13 +125,10 @@ def _check(url: str) -> tuple[list[str], str | None]:
             answers.append(_status(session.get(links["events"], params={"count": 1})))
             return answers, None
         except requests.HTTPError as error:
-            is_refused = error.response is not None and error.response.status_code in (401, 403)
-            return [*answers, str(error)], _NOBODY if is_refused else "the check failed"
+            problem = _NOBODY if _is_refused(error) else "the check failed"
+            return [*answers, _without_url(error)], problem
         except (OSError, ValueError) as error:
-            # urllib3 says for which URL, with the query.
-            query = urlsplit(url).query
-            text = str(error).replace(query, "***") if query else str(error)
-            return [*answers, text], "the check failed"
+            return [*answers, _without_url(error)], "the check failed"
 
 
 def _status(response: requests.Response) -> str:
@@ -147,8 +144,28 @@ def _links(session: requests.Session, url: str) -> dict[str, str]:
         root = session.get(urljoin(url, within[0] if within else "/api/")).json()
         links = root["links"].items()
         return {name: link for name, link in links if Origin.of(link) == origin}
-    except (requests.HTTPError, ValueError, LookupError, TypeError, AttributeError):
+    except requests.HTTPError as error:
+        if _is_refused(error):
+            raise
+        return {}
+    except (ValueError, LookupError, TypeError, AttributeError):
         return {}  # It is no GraceDB.
+
+
+def _is_refused(error: requests.HTTPError) -> bool:
+    return error.response is not None and error.response.status_code in (401, 403)
+
+
+def _without_url(error: OSError | ValueError) -> str:
+    """Tell what went wrong, without the query of the URL, which may be a secret."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return str(error).replace(error.response.url, shown(error.response.url))
+    if not isinstance(error, requests.RequestException):
+        return str(error)
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    if reason is None and not isinstance(error, (requests.ConnectionError, requests.Timeout)):
+        return type(error).__name__
+    return f"{type(error).__name__}: {reason or error}"
 
 
 def _is_somebody(user: Any) -> bool:
@@ -168,7 +185,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     yield f"\nCredential for {facts['url'] or 'the host of each request'} (* is used):"
     for place in facts["places"]:
-        yield f"{'*' if place['used'] else ' '} {place['place']}: {place['found']}"
+        yield _printable(f"{'*' if place['used'] else ' '} {place['place']}: {place['found']}")
     if facts["token"] is not None:
         yield "\nToken (its signature is not verified here):"
         for name, value in facts["token"].items():
@@ -179,3 +196,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         yield from (f"  {answer}" for answer in facts["check"])
     if facts["problem"] is not None:
         yield f"\nProblem: {facts['problem']}"
+
+
+def _printable(text: str) -> str:
+    """Escape what a file name may do to the terminal, or the terminal cannot show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -13,7 +13,7 @@ import warnings
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MAXIMUM_SIZE = 64 * 1024  # bytes
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 # A JSON Web Token, a header, or more than a file system takes for a name.
-_LOOKS_LIKE_A_TOKEN = re.compile(r"(?:^|/)(?:eyJ|(?i:bearer)\s)|[^/]{256}")
+_LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}")
 _TMP = "/tmp"  # nosec: that it is this directory is what the specification says
 # Audiences that are any server: that of SciTokens and that of WLCG Common JWT Profiles.
 _ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
@@ -99,8 +99,10 @@ class SciTokenAuth(CredentialAuth):
     def __init__(
         self, token: Token, auth_reload: bool = False, auth_reload_timeout: float = 300
     ) -> None:
-        source = token_source(token)
-        del token  # No frame of a traceback shows it.
+        try:
+            source = token_source(token)
+        finally:
+            del token  # No frame of a traceback shows it.
         self._start(source, auth_reload_timeout if auth_reload else None)
 
     @classmethod
@@ -163,6 +165,8 @@ class SciTokenAuth(CredentialAuth):
         return auth
 
     def __repr__(self) -> str:
+        if "_reading" not in vars(self):
+            return "<SciTokenAuth without a token>"  # in a traceback of what went wrong
         date = _date(self._reading.expiry)
         expiry = "does not expire" if date is None else f"expires {date}"
         return f"<SciTokenAuth {self.place}, {expiry}>"
@@ -201,13 +205,19 @@ class SciTokenAuth(CredentialAuth):
         """Read the token again, if that was not done since the rejected one was read."""
         if self._auth_reload_timeout is not None and self._source.is_external:
             self._reload(rejected)
-        authorization = self._reading.authorization
-        return authorization if authorization != rejected else None
+        reading = self._reading
+        is_better = reading.authorization != rejected and reading.expiry > time.time()
+        return reading.authorization if is_better else None
 
     def problem(self) -> str | None:
         """Tell whether the token has expired, or is for another server."""
         problem = _misfit(self._reading.token, self.only_origin)
         return None if problem is None else f"the {self._source} has {problem}"
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the token was found, rather than named by the user."""
+        return self._source.is_found
 
     def is_expired(self) -> bool:
         """Tell whether the token has expired."""
@@ -266,6 +276,9 @@ class SciTokenAuth(CredentialAuth):
                 return
             if _is_cut_off(token, self._reading.token):
                 _logger.warning("%s is half written; the token before stays in use", self._source)
+            elif self.is_found and not _fits(token, self.only_origin):
+                misfit = _misfit(token, self.only_origin)
+                _logger.warning("%s has %s; the one before stays in use", self._source, misfit)
             elif token != self._reading.token:
                 self._use(token)
 
@@ -285,6 +298,7 @@ def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource |
     """
     expired = None
     for source in discovery_places():
+        source.is_found = True
         missing = source.missing()
         if missing is not None:
             if missing != _ABSENT:
@@ -339,7 +353,7 @@ def discovery_places() -> list[TokenSource]:
     return [
         _TokenVariable("BEARER_TOKEN"),
         *([_TokenFile(named)] if named else []),
-        *map(_TokenFile, sorted(Path(credentials).glob("*.use")) if credentials else []),
+        *map(_OptionalTokenFile, sorted(Path(credentials).glob("*.use")) if credentials else []),
         *([_TokenFile(os.path.join(runtime_directory, name))] if runtime_directory else []),
         _SharedTokenFile(os.path.join(_TMP, name)),
     ]
@@ -380,7 +394,7 @@ def expiry_of(token: str) -> float:
     """
     expiry = unverified_claims(token).get("exp")
     try:
-        return float(expiry) if isinstance(expiry, (int, float)) else inf
+        return float(expiry) if isinstance(expiry, (int, float)) and isfinite(expiry) else inf
     except OverflowError:
         return inf
 
@@ -396,7 +410,7 @@ def token_source(token: Token) -> TokenSource:
     Returns
     -------
     TokenSource
-        It has been read by nobody yet.
+        Not read yet.
 
     Raises
     ------
@@ -428,6 +442,8 @@ class TokenSource:
 
     #: Whether reading it again may bring a token that another program has put there.
     is_external = True
+    #: Whether it is one of the places of discovery, rather than one that the user names.
+    is_found = False
     #: What the user should know, once the source was read.
     warning = ""
 
@@ -514,18 +530,36 @@ class _TokenFile(TokenSource):
         raise OSError(number, f"{self} {problem}")
 
 
-class _SharedTokenFile(_TokenFile):
+class _OptionalTokenFile(_TokenFile):
+    """A file that the user has not put there: one that is of no use keeps no other back."""
+
+    def missing(self) -> str | None:
+        missing = super().missing()
+        if missing is None:
+            try:
+                self.read()
+            except (OSError, ValueError) as error:
+                return f"passed over: {getattr(error, 'strerror', None) or error}"
+        return missing
+
+
+class _SharedTokenFile(_OptionalTokenFile):
     """A file in a directory where everybody may make one by this name."""
 
     def missing(self) -> str | None:
+        return "passed over: another user made it" if self._is_planted() else super().missing()
+
+    def read(self) -> Secret:
+        if self._is_planted():
+            raise PermissionError(errno.EPERM, f"{self} was made by another user: get a token")
+        return super().read()
+
+    def _is_planted(self) -> bool:
+        # Of a link it matters who made it, not only what it leads to.
         try:
-            # Of a link it matters who made it, not only what it leads to.
-            status = os.lstat(self._where)
+            return os.lstat(self._where).st_uid not in (os.geteuid(), 0)
         except OSError:
-            return _ABSENT
-        if status.st_uid not in (os.geteuid(), 0):
-            return "passed over: another user made it"
-        return super().missing()
+            return False
 
 
 class _TokenVariable(TokenSource):
@@ -592,7 +626,7 @@ def _bearer_token(content: Secret, name: str) -> Secret:
     # Nothing of the content may get into a message, nor into an exception chained to it.
     token = Secret(content.strip(" \t\r\n\v\f"))
     if len(content) > _MAXIMUM_SIZE:
-        raise ValueError(f"the {name} has over {_MAXIMUM_SIZE} bytes, no bearer token has")
+        raise ValueError(f"the {name} is over {_MAXIMUM_SIZE} bytes, too long for a bearer token")
     if not token:
         raise ValueError(f"the {name} is empty")
     if not _B64TOKEN.fullmatch(token):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from traceback import walk_tb
+from traceback import TracebackException, walk_tb
 from typing import Any
 
 import pytest
 import requests
 
-from requests_gracedb import BasicAuth, GraceDBAuth, NetrcAuth, SciTokenAuth
+from requests_gracedb import BasicAuth, GraceDBAuth, NetrcAuth, SciTokenAuth, Session
 from requests_gracedb.credential import Secret
+from requests_gracedb.credential import shown as shown_url
 from requests_gracedb.help import info, main
 from tests.conftest import make_token, write_netrc, write_token
 from tests.loopback_server import LoopbackServer
@@ -45,10 +46,14 @@ def shown(value: object) -> str:
 # A token in place of a file name
 
 
-NAMES = [TOKEN, f"/tmp/{TOKEN}", f"Bearer {TOKEN}", f"{SECRET * 50}"]
+NAMES = [
+    TOKEN, f"/tmp/{TOKEN}", f"Bearer {TOKEN}", f" '{TOKEN}'", f"Authorization: Bearer {SECRET}",
+    f"{SECRET * 50}",
+]
+KINDS = ["token", "in a directory", "header", "quoted", "whole header", "too long"]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=["token", "in a directory", "header", "too long"])
+@pytest.mark.parametrize("name", NAMES, ids=KINDS)
 @pytest.mark.parametrize("auth_class", [SciTokenAuth, lambda token: GraceDBAuth(token=token)])
 def test_a_token_in_place_of_a_file_name_is_told_and_not_shown(
     name: str, auth_class: Callable[[str], Any]
@@ -61,7 +66,7 @@ def test_a_token_in_place_of_a_file_name_is_told_and_not_shown(
         error = error.__cause__ or error.__context__
 
 
-@pytest.mark.parametrize("name", NAMES, ids=["token", "in a directory", "header", "too long"])
+@pytest.mark.parametrize("name", NAMES, ids=KINDS)
 def test_a_token_in_the_variable_for_a_file_name_is_told_and_not_shown(
     name: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -97,6 +102,15 @@ def test_neither_user_nor_query_of_a_url_is_shown(capsys: pytest.CaptureFixture[
     assert info(URL)["url"] == "https://gracedb.ligo.org/api/"
     main([URL])
     assert no_secret_in(capsys.readouterr().out)
+
+
+def test_neither_user_nor_query_of_a_url_is_kept() -> None:
+    for auth in (GraceDBAuth(URL), NetrcAuth(URL)):
+        assert no_secret_in(str(vars(auth)))
+
+
+def test_what_is_shown_of_a_url_is_where_the_request_goes() -> None:
+    assert shown_url("https://user:s3cr3t@here\\@there/") == "https://here/%5C@there/"
 
 
 @pytest.mark.parametrize("url", [SECRET, f"ftp://user:{SECRET}@host/", f"https://:{SECRET}@:x/"])
@@ -158,8 +172,14 @@ def test_a_header_is_a_plain_str_that_any_tool_can_store(auth: Any, server: Loop
         lambda path: SciTokenAuth(f"{SECRET} {SECRET}".encode()),
         lambda path: SciTokenAuth(write_token(path, f"{SECRET} {SECRET}")),
         lambda path: GraceDBAuth("ftp://host/", token=TOKEN.encode()),
+        lambda path: GraceDBAuth(token=TOKEN.encode(), force_noauth=True, fail_if_noauth=True),
+        lambda path: Session(token=TOKEN.encode(), username="user"),
+        lambda path: Session(password=SECRET),
     ],
-    ids=["user name", "no user name", "password", "bytes", "bytes alone", "file", "URL"],
+    ids=[
+        "user name", "no user name", "password", "bytes", "bytes alone", "file", "URL",
+        "contradiction", "Session with a token", "Session with a password",
+    ],
 )
 def test_the_variables_of_our_frames_show_no_secret(
     fail: Callable[[Path], object], tmp_path: Path
@@ -176,6 +196,12 @@ def test_a_broken_netrc_shows_nothing_in_the_variables_of_our_frames(home: Path)
     assert no_secret_in(with_locals(caught.value))
 
 
+def test_an_auth_that_is_not_yet_whole_has_a_representation(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        GraceDBAuth(token=tmp_path / "nowhere")
+    TracebackException.from_exception(caught.value, capture_locals=True)
+
+
 # Secret
 
 
@@ -188,6 +214,10 @@ def test_a_secret_is_equal_to_the_text_that_it_is() -> None:
     assert Secret("ä") == "ä" == Secret("ä")
     assert Secret("a") != "b"
     assert Secret("a") != b"a"
+
+
+def test_a_part_of_a_secret_does_not_show() -> None:
+    assert repr(Secret(SECRET)[:3]) == "'***'"
 
 
 def test_a_secret_has_no_hash() -> None:

@@ -300,6 +300,19 @@ def test_bad_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFixt
     assert "usage:" in capsys.readouterr().err
 
 
+def test_a_file_name_is_printed_without_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BEARER_TOKEN_FILE", "/\x1b[31m\udcff")
+    main([URL])
+    assert "token file /\\x1b[31m\\udcff: absent" in capsys.readouterr().out
+
+
+def test_a_named_file_that_discovery_looks_at_too_is_named(discovered: Path) -> None:
+    facts = GraceDBAuth(URL, token=discovered).describe()
+    assert used(facts) == ["token"]
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

@@ -13,7 +13,16 @@ import pytest
 
 from requests_gracedb.help import main
 from tests.conftest import make_token, write_token
-from tests.loopback_server import Answer, Handler, LoopbackServer, Received, Script, silence
+from tests.loopback_server import (
+    Answer,
+    Handler,
+    LoopbackServer,
+    Received,
+    Script,
+    drop,
+    redirect,
+    silence,
+)
 
 TOKEN = make_token(sub="albert")
 NOBODY = "Problem: the server takes us for nobody"
@@ -117,6 +126,15 @@ def test_of_another_service_it_says_that_a_public_page_proves_nothing(
     assert "That proves nothing: the page may be public." in output
 
 
+@pytest.mark.parametrize("refusal", [401, 403])
+def test_a_root_that_refuses_us_takes_us_for_nobody(
+    refusal: int, check: Check, pages: Pages
+) -> None:
+    pages["/"], pages["/api/"] = page({}), Answer(refusal)
+    status, output = check("/")
+    assert (status, NOBODY in output) == (1, True)
+
+
 def test_no_link_to_another_server_is_followed(
     check: Check, pages: Pages, other_server: LoopbackServer
 ) -> None:
@@ -187,7 +205,8 @@ def test_neither_user_nor_query_of_the_url_is_printed(
 ) -> None:
     pages["/api/superevents/?key=s3cr3t"] = page({})
     url = server.url.replace("://", "://user:s3cr3t@")
-    main([f"{url}/api/superevents/?key=s3cr3t", "--check"])
-    server.script = [silence]
-    main([f"{url}/api/superevents/?key=s3cr3t", "--check"])
+    for query in ("key=s3cr3t", "key=s3cr3t ä", "key=[s3cr3t]"):
+        for script in (pages["/api/superevents/?key=s3cr3t"], silence, redirect("/?s3cr3t"), drop):
+            server.script = [script]
+            main([f"{url}/api/superevents/?{query}", "--check"])
     assert "s3cr3t" not in capsys.readouterr().out

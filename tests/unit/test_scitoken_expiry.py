@@ -15,7 +15,7 @@ from freezegun.api import FrozenDateTimeFactory
 
 from requests_gracedb import GraceDBAuth
 from tests.conftest import make_token, write_netrc, write_token
-from tests.loopback_server import LoopbackServer
+from tests.loopback_server import Answer, LoopbackServer
 
 NOON = 1_800_000_000
 SHORT = make_token(exp=NOON + 60, jti="short")
@@ -119,6 +119,17 @@ def test_a_token_that_is_still_good_is_no_warning(
     clock.tick(59)
     auth(requests.Request("GET", "https://gracedb.ligo.org/").prepare())
     assert caplog.records == []
+
+
+def test_a_rejected_request_is_not_repeated_with_a_token_that_has_expired(
+    token_file: Path, clock: FrozenDateTimeFactory, server: LoopbackServer
+) -> None:
+    write_token(token_file, SHORT)
+    auth = GraceDBAuth(server.url, token=token_file, auth_reload=True, auth_reload_timeout=10)
+    write_token(token_file, make_token(exp=1))
+    server.script = [Answer(401)]
+    assert requests.get(server.url, auth=auth).status_code == 401
+    assert server.authorizations == [f"Bearer {SHORT}"]
 
 
 def test_a_user_name_and_a_password_are_always_a_credential(home: Path) -> None:

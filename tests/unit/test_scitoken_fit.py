@@ -225,6 +225,29 @@ def test_the_token_of_a_job_is_read_again(condor: Path) -> None:
     assert sent(auth) == f"Bearer {GOOD}"
 
 
+def test_a_file_of_a_job_that_is_of_no_use_keeps_no_other_back(
+    condor: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_token(condor / "a.use", "")
+    write_token(condor / "b.use", GOOD).chmod(0o660)
+    write_token(condor / "c.use", GOOD)
+    assert sent(GraceDBAuth(URL)) == f"Bearer {GOOD}"
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.endswith(f"is passed over: the token file {condor}/a.use is empty")
+    assert "chmod 600" in second
+
+
+def test_a_token_for_another_server_that_replaces_the_one_in_use_is_not_sent(
+    default: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = make_token(exp=time.time() + 100)
+    write_token(default, token)
+    auth = GraceDBAuth(URL, auth_reload=True)
+    write_token(default, FOREIGN)
+    assert sent(auth) == f"Bearer {token}"
+    assert f'has a token for "{ELSEWHERE}"; the one before stays in use' in caplog.text
+
+
 # Files that somebody else has put there
 
 
@@ -251,6 +274,21 @@ def test_a_link_that_another_user_made_is_passed_over(
     os.chown(link, NOBODY - 1, -1, follow_symlinks=False)
     os.chown(token_file, NOBODY, -1)
     assert sent(GraceDBAuth(URL)) is None
+
+
+def test_a_link_that_another_user_puts_there_later_is_not_followed(
+    shared: Path, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    path = shared.with_name(f"bt_u{NOBODY}")
+    token = make_token(exp=time.time() + 100)
+    os.chown(write_token(path, token), NOBODY, -1)
+    auth = GraceDBAuth(URL, auth_reload=True)
+    path.unlink()
+    path.symlink_to(token_file)
+    os.chown(path, NOBODY - 1, -1, follow_symlinks=False)
+    os.chown(token_file, NOBODY, -1)
+    assert sent(auth) == f"Bearer {token}"
 
 
 def test_a_link_of_the_users_own_is_followed(shared: Path, token_file: Path) -> None:
