@@ -126,9 +126,9 @@ def _check(url: str) -> tuple[list[str], str | None]:
             return answers, None
         except requests.HTTPError as error:
             problem = _NOBODY if _is_refused(error) else "the check failed"
-            return [*answers, _without_url(error)], problem
+            return [*answers, _without_query(error)], problem
         except (OSError, ValueError) as error:
-            return [*answers, _without_url(error)], "the check failed"
+            return [*answers, _without_query(error)], "the check failed"
 
 
 def _status(response: requests.Response) -> str:
@@ -156,16 +156,9 @@ def _is_refused(error: requests.HTTPError) -> bool:
     return error.response is not None and error.response.status_code in (401, 403)
 
 
-def _without_url(error: OSError | ValueError) -> str:
-    """Tell what went wrong, without the query of the URL, which may be a secret."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return str(error).replace(error.response.url, shown(error.response.url))
-    if not isinstance(error, requests.RequestException):
-        return str(error)
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if reason is None and not isinstance(error, (requests.ConnectionError, requests.Timeout)):
-        return type(error).__name__
-    return f"{type(error).__name__}: {reason or error}"
+def _without_query(error: OSError | ValueError) -> str:
+    """Tell what went wrong, without the queries of URLs, which may be secrets."""
+    return re.sub(r"\?\S+", "", str(error))
 
 
 def _is_somebody(user: Any) -> bool:
