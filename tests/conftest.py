@@ -16,7 +16,7 @@ import trustme
 from coverage import Coverage
 from requests.adapters import HTTPAdapter
 
-from requests_gracedb import GraceDBAdapter, retry, scitoken
+from requests_gracedb import GraceDBAdapter, GraceDBRetry, retry, scitoken
 
 from .gracedb_server import GraceDBServer
 from .loopback_server import LoopbackServer
@@ -133,7 +133,16 @@ class Waits(list[float]):
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """The waits between two attempts, and what is to happen during each of them."""
     waits = Waits()
+    sleep = GraceDBRetry.sleep
+
+    def noted_sleep(*args: Any) -> None:
+        count = len(waits)
+        sleep(*args)
+        if len(waits) == count:
+            waits.sleep(0)
+
     monkeypatch.setattr(retry, "time", waits)
+    monkeypatch.setattr(GraceDBRetry, "sleep", noted_sleep)
     return waits
 
 
