@@ -183,7 +183,7 @@ def test_a_redirect_to_the_same_origin_keeps_the_credential(
     status: int, auth: AuthBase, bearer: str, server: LoopbackServer, session: requests.Session
 ) -> None:
     server.script = [redirect("/elsewhere", status), redirect(f"{server.url}/again", status)]
-    session.post(server.url, auth=auth)
+    session.get(server.url, auth=auth)
     assert server.authorizations == [bearer] * 3
 
 
