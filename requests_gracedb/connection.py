@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from functools import lru_cache
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from math import inf
 from time import monotonic
 from typing import Any
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, PoolManager
+from urllib3 import HTTPConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    EmptyPoolError,
+    MaxRetryError,
+    ReadTimeoutError,
+)
 
 from .content import BLOCK_SIZE
 
 DEFAULT_IDLE_TIMEOUT = 60.0  # seconds
 
+_MAXIMUM_INTERIM_RESPONSES = 100
+
+# What it is to write, or to look for an answer, when the server has closed the connection.
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 _Context = dict[str, Any]
+
+# That of the request that is sent. urllib3 (2.8) tells a connection how long to wait for an answer
+# when the request has been written.
+_timeout: ContextVar[Timeout | None] = ContextVar("timeout", default=None)
 
 
 class ConnectionAdapter(HTTPAdapter):
@@ -27,6 +46,14 @@ class ConnectionAdapter(HTTPAdapter):
     - A connection that has been idle is not used again when the server, or a NAT on the way, may
       have given it up: after ``idle_timeout``, or earlier if the server says so (``Keep-Alive:
       timeout=N``; 2 seconds before that, or at half of it if N is less than 4).
+    - What is written has the read timeout of the request, for each 256 KiB anew. requests and
+      urllib3 (2.8) let it have the connect timeout, a large body the same for all of it.
+    - A server that answers before it has read the request, and closes the connection, is heard over
+      TLS, too.
+    - Interim responses, such as 103, are skipped (RFC 9110, section 15.2). requests takes the first
+      for the answer, and the answer for that of the next request.
+    - With ``pool_block=True``, waiting for a connection that another request has is part of
+      connecting, and has the connect timeout. requests waits for ever.
     - A body that is an open file is read in blocks as large as those of a `FormData`; urllib3 reads
       16 KiB at once.
     - urllib3 (2.8) keeps connection pools by a key made of all settings of a connection, and puts
@@ -107,17 +134,99 @@ class _Pool(HTTPConnectionPool):
             return base
         return _derived(_Connection, base, self.idle_timeout)
 
+    def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        """Send a request, with its timeout for whatever has to be waited for."""
+        timeout = kwargs.get("timeout")
+        if not isinstance(timeout, Timeout):  # It is one if requests sends the request.
+            timeout = self.timeout
+        if timeout.total is not None:
+            timeout = timeout.clone()
+            timeout.start_connect()
+        if self.block:
+            seconds = Timeout.resolve_default_timeout(timeout.connect_timeout)
+            kwargs["pool_timeout"] = seconds
+        token = _timeout.set(timeout)
+        try:
+            return super().urlopen(method, url, *args, **kwargs)
+        except EmptyPoolError as error:
+            raise MaxRetryError(self, url, _no_connection_in_time(self)) from error
+        finally:
+            _timeout.reset(token)
+
+
+class _FinalResponse(HTTPResponse):
+    """A response that is the answer: the interim ones before it are skipped."""
+
+    _responses = 0
+
+    def begin(self) -> None:
+        """Read the headers of the answer."""
+        super().begin()
+        while 100 <= self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # or there is nothing to begin
+            super().begin()
+
+    def _read_status(self) -> Any:
+        # It has no public name (Python 3.14). `begin` skips a 100 by itself, and any number of it.
+        self._responses += 1
+        if self._responses > 1 + _MAXIMUM_INTERIM_RESPONSES:
+            raise HTTPException(f"more than {_MAXIMUM_INTERIM_RESPONSES} interim responses")
+        return super()._read_status()  # type: ignore[misc]
+
 
 class _Connection(HTTPConnection):
     """A connection that is not used again for ever; to be mixed with a class of urllib3."""
 
+    response_class = _FinalResponse
     idle_timeout = inf
     _usable_until = inf
+    _writing: Timeout | None = None
+    _broken: Exception | None = None
 
     @property
     def is_connected(self) -> bool:
         """Tell whether the connection is fit for another request."""
         return monotonic() < self._usable_until and super().is_connected
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Write a request."""
+        if self.sock is None:
+            self.connect()  # before the timeout changes: http.client connects when it writes
+        self._broken = None
+        self._writing = _timeout.get()
+        if self._writing is not None:
+            self.timeout = _seconds_to_write(self._writing)
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._writing = None
+
+    def send(self, data: Any) -> None:
+        """Write, a block at a time.
+
+        Raises
+        ------
+        urllib3.exceptions.ReadTimeoutError
+            The server did not take a block in time. Nobody knows what it has read, as with an
+            answer that does not come.
+        BrokenPipeError
+            The server has closed the connection. urllib3 goes on then, and looks for an answer.
+        """
+        if self._writing is None:  # CONNECT: it is part of connecting.
+            super().send(data)
+            return
+        try:
+            for block in _blocks(data):
+                if self._writing.total is not None:
+                    self.sock.settimeout(_seconds_to_write(self._writing))
+                super().send(block)
+        except TimeoutError as error:
+            seconds = self.sock.gettimeout()
+            message = f"Timed out while writing the request. (read timeout={seconds})"
+            raise ReadTimeoutError(self, None, message) from error  # type: ignore[arg-type]
+        except _CLOSED as error:
+            self._broken = error
+            raise BrokenPipeError from error
 
     def getresponse(self) -> Any:
         """Get the response, from the headers of which on the connection is idle.
@@ -125,12 +234,39 @@ class _Connection(HTTPConnection):
         The server may count from its last byte. That comes later, but a client that reads slowly
         does not know when.
         """
-        response = super().getresponse()
-        seconds = self.idle_timeout
+        broken, self._broken = self._broken, None
+        try:
+            response = super().getresponse()
+        except _CLOSED:
+            if broken is None:
+                raise
+            raise broken from None
+        seconds = 0 if broken else self.idle_timeout
         if "keep-alive" in response.headers:
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
         self._usable_until = monotonic() + seconds
         return response
+
+
+def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:
+    return ConnectTimeoutError(
+        f"{pool}: no connection was free in time. A streamed response keeps its own until it is "
+        "read to the end, or closed."
+    )
+
+
+def _seconds_to_write(timeout: Timeout) -> float | None:
+    seconds: Any = timeout.read_timeout
+    # A socket with a timeout of 0 is one that does not wait, and has other errors.
+    return None if seconds is None else max(seconds, 0.001)
+
+
+def _blocks(data: Any) -> Iterable[Any]:
+    view = memoryview(data)
+    if view.nbytes <= BLOCK_SIZE:
+        return (data,)
+    view = view.cast("B")
+    return (view[start : start + BLOCK_SIZE] for start in range(0, len(view), BLOCK_SIZE))
 
 
 @lru_cache
