@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterable
@@ -11,18 +12,19 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager, Timeout
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     EmptyPoolError,
     MaxRetryError,
     ReadTimeoutError,
 )
+from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context, resolve_cert_reqs
 
 from .content import BLOCK_SIZE
 
@@ -54,6 +56,9 @@ class ConnectionAdapter(HTTPAdapter):
       for the answer, and the answer for that of the next request.
     - With ``pool_block=True``, waiting for a connection that another request has is part of
       connecting, and has the connect timeout. requests waits for ever.
+    - Connections with the same settings share a TLS context, as long as the files that they name
+      are the same. requests and urllib3 (2.8) read and parse the CA bundle for each connection,
+      which is most of what a connection costs.
     - A body that is an open file is read in blocks as large as those of a `FormData`; urllib3 reads
       16 KiB at once.
     - urllib3 (2.8) keeps connection pools by a key made of all settings of a connection, and puts
@@ -132,7 +137,8 @@ class _Pool(HTTPConnectionPool):
         base: Any = super().ConnectionCls
         if base.__module__ not in ("urllib3.connection", "urllib3.contrib.socks"):
             return base
-        return _derived(_Connection, base, self.idle_timeout)
+        mixin = _TLSConnection if issubclass(base, HTTPSConnection) else _Connection
+        return _derived(mixin, base, self.idle_timeout)
 
     def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         """Send a request, with its timeout for whatever has to be waited for."""
@@ -246,6 +252,110 @@ class _Connection(HTTPConnection):
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
         self._usable_until = monotonic() + seconds
         return response
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    """A connection that shares its TLS context with others; to be mixed with a class of urllib3."""
+
+    def connect(self) -> None:
+        """Connect, with a context that has read the files, where there is one."""
+        context = self._shared_context()
+        if context is None:
+            super().connect()
+            return
+        # The settings stay those of the connection, which may connect again.
+        settings = {name: getattr(self, name) for name in _READ_BY_CONTEXT}
+        try:
+            vars(self).update(dict.fromkeys(_READ_BY_CONTEXT), ssl_context=context)
+            super().connect()
+        finally:
+            vars(self).update(settings, ssl_context=None)
+
+    def _shared_context(self) -> ssl.SSLContext | None:
+        if any(getattr(self, name, None) is not None for name in _NOT_SHARED):
+            return None
+        if self.proxy is not None and self.proxy.scheme == "https":
+            return None  # There, too, urllib3 (2.8) verifies the certificate with these files.
+        verify_mode = resolve_cert_reqs(self.cert_reqs)
+        if verify_mode != ssl.CERT_NONE and not self.ca_certs:
+            return None
+        try:
+            files = [_File.of(getattr(self, name)) for name in _READ_BY_CONTEXT]
+            context = _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
+        except OSError:
+            # urllib3 comes upon the same, where requests expects it.
+            return None
+        is_as_made = context.verify_mode == verify_mode and context.check_hostname == (
+            verify_mode == ssl.CERT_REQUIRED
+        )
+        return context if is_as_made else None
+
+
+# What the context of a connection is made of, in the order of the parameters of `_context`, and
+# what a shared one must know nothing of: some of it makes urllib3 change the context.
+_READ_BY_CONTEXT = "ca_certs", "cert_file", "key_file"
+_NOT_SHARED = (
+    "ssl_context",
+    "ca_cert_dir",  # OpenSSL reads it as needed, and remembers what it has read.
+    "ca_cert_data",
+    "key_password",
+    "assert_hostname",
+    "assert_fingerprint",
+    "ssl_version",
+    "ssl_minimum_version",
+    "ssl_maximum_version",
+)
+
+
+class _File(NamedTuple):
+    """A file as it is now: one that replaces it is another, whatever its name."""
+
+    name: str
+    stamp: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str | None) -> _File | None:
+        """Look at a file, if there is one."""
+        if not name:
+            return None
+        status = os.stat(name)
+        return cls(
+            name,
+            (
+                status.st_dev,
+                status.st_ino,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+            ),
+        )
+
+
+@lru_cache(maxsize=8)
+def _context(
+    verify_mode: ssl.VerifyMode,
+    ca_certs: _File | None,
+    certificate: _File | None,
+    key: _File | None,
+    key_log: str | None,
+) -> ssl.SSLContext:
+    """Make the context of these settings, as urllib3 would.
+
+    ``key_log`` is there to tell contexts apart: urllib3 reads that from the environment.
+    """
+    context = create_urllib3_context(cert_reqs=verify_mode)
+    if ca_certs is not None:
+        context.load_verify_locations(ca_certs.name)
+    if certificate is not None:
+        context.load_cert_chain(certificate.name, key and key.name, _no_password)
+    # urllib3 (2.8) sets this for each connection, while another thread may be reading it.
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    vars(context)["set_alpn_protocols"] = lambda protocols: None
+    return context
+
+
+def _no_password() -> str:
+    raise ssl.SSLError("the private key is encrypted")
 
 
 def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:
