@@ -166,4 +166,4 @@ def test_opentelemetry_sees_nothing_afterwards(
     session.get(server.url)
     instrumentor.uninstrument()
     session.get(server.url)
-    assert [received.headers["traceparent"] is None for received in server.requests] == [False, True]
+    assert ["traceparent" in received.headers for received in server.requests] == [True, False]
