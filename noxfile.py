@@ -1,4 +1,4 @@
-"""What continuous integration runs, in environments of its own: ``nox``, or ``nox -s tests-3.12``."""
+"""What continuous integration runs, in environments of its own: ``nox -s tests-3.12``, say."""
 
 from __future__ import annotations
 

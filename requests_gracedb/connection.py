@@ -285,10 +285,7 @@ class _TLSConnection(_Connection, HTTPSConnection):
         except OSError:
             # urllib3 comes upon the same, where requests expects it.
             return None
-        is_as_made = context.verify_mode == verify_mode and context.check_hostname == (
-            verify_mode == ssl.CERT_REQUIRED
-        )
-        return context if is_as_made else None
+        return context if _is_as_made(context, verify_mode) else None
 
 
 # What the context of a connection is made of, in the order of the parameters of `_context`, and
@@ -352,6 +349,12 @@ def _context(
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     vars(context)["set_alpn_protocols"] = lambda protocols: None
     return context
+
+
+def _is_as_made(context: ssl.SSLContext, verify_mode: ssl.VerifyMode) -> bool:
+    """Tell whether a context verifies as much as it did when it was made."""
+    checks_hostname = verify_mode == ssl.CERT_REQUIRED
+    return context.verify_mode == verify_mode and context.check_hostname == checks_hostname
 
 
 def _no_password() -> str:

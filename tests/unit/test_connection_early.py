@@ -222,7 +222,7 @@ def test_without_an_answer_an_idempotent_request_is_repeated(
 ) -> None:
     server, proxies = hasty()
     server.answers = [b""]
-    assert whole.put(server.url, data=bytes(SIZE), proxies=proxies).status_code == 201
+    assert whole.delete(server.url, data=bytes(SIZE), proxies=proxies).status_code == 201
     assert server.requests == 2
 
 
