@@ -25,6 +25,7 @@ def main() -> None:
         bundle.write_bytes(Path(certifi.where()).read_bytes() + Path(server.ca_bundle).read_bytes())
         print(server.url)
         print(f"export REQUESTS_CA_BUNDLE={shlex.quote(str(bundle))}")
+        print(f"export SSL_CERT_FILE={shlex.quote(str(bundle))}")
         print(f"export BEARER_TOKEN_FILE={shlex.quote(str(token_file))}", flush=True)
         server.wait()
 

@@ -98,8 +98,11 @@ class GraceDBServer(TokenIssuer):
             # It listens before there is a server: a client that comes early waits in the queue.
             with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
                 self._port: int = listener.getsockname()[1]
-                self.origin = f"https://localhost:{self._port}"
-                self.url = f"{self.origin}/api/"
+                origin = f"https://localhost:{self._port}"
+                self.url, self.issuer = f"{origin}/api/", f"{origin}/issuer"
+                hosts = [f"https://{name}" for name in ("localhost", *self._names)]
+                # GraceDB has no port in its URL: some clients do not expect one.
+                self.audiences = [*(f"{host}:{self._port}" for host in hosts), *hosts]
                 self._process = self._start(listener.fileno())
                 stack.callback(self._stop)
             self._check()
@@ -233,8 +236,9 @@ class GraceDBServer(TokenIssuer):
         with open(self.directory / "server.log", "w") as log:
             process = subprocess.Popen(  # nosec B603
                 [sys.executable, "-m", f"{__package__}.serve"],
-                # It finds this package where this process does, whether installed or not.
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                # It finds this package where this process does, and nothing where that happens to be.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                cwd=self.directory,
                 pass_fds=[listener],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -250,18 +254,15 @@ class GraceDBServer(TokenIssuer):
         return process
 
     def _config(self, listener: int) -> Config:
-        hosts = [f"https://{name}" for name in ("localhost", *self._names)]
-        password_expires = time.time() + _YEAR
         return Config(
             listener=listener,
             directory=str(self.directory),
             public_key=self.public_key,
             issuer=self.issuer,
-            # GraceDB has no port in its URL.
-            audiences=(*hosts, *(f"{host}:{self._port}" for host in hosts)),
+            audiences=tuple(self.audiences),
             names=self._names,
             users=(
-                User(self.username, self.password, password_expires),
+                User(self.username, self.password, time.time() + _YEAR),
                 User("albert.einstein@ligo.org"),
             ),
             throttle=self._throttle,

@@ -56,6 +56,20 @@ class Label:
 
 
 @dataclass(eq=False)
+class VOEvent:
+    """A notice to astronomers, as it was sent before there were JSON notices."""
+
+    number: int
+    voevent_type: str
+    filename: str
+    version: int
+    ivorn: str
+    issuer: str
+    fields: dict[str, object]
+    created: str = field(default_factory=now)
+
+
+@dataclass(eq=False)
 class Record(Searchable):
     """What events and superevents have in common."""
 
@@ -65,6 +79,7 @@ class Record(Searchable):
     labels: dict[str, Label] = field(default_factory=dict, kw_only=True)
     log: list[LogEntry] = field(default_factory=list, kw_only=True)
     files: dict[str, list[StoredFile]] = field(default_factory=dict, kw_only=True)
+    voevents: list[VOEvent] = field(default_factory=list, kw_only=True)
 
     def add_label(self, name: str, creator: str) -> bool:
         """Put a label on the record, and tell whether it is new."""
@@ -169,20 +184,6 @@ class Signoff:
 
 
 @dataclass(eq=False)
-class VOEvent:
-    """A notice to astronomers, as it was sent before there were JSON notices."""
-
-    number: int
-    voevent_type: str
-    filename: str
-    version: int
-    ivorn: str
-    issuer: str
-    fields: dict[str, object]
-    created: str = field(default_factory=now)
-
-
-@dataclass(eq=False)
 class Superevent(Record):
     """A group of events that may be of one source."""
 
@@ -199,7 +200,6 @@ class Superevent(Record):
     is_exposed: bool = False
     pipeline_preferred: dict[str, Event] = field(default_factory=dict)
     signoffs: dict[str, Signoff] = field(default_factory=dict)
-    voevents: list[VOEvent] = field(default_factory=list)
 
     def properties(self) -> Mapping[str, object]:
         names = ("category", "t_start", "t_0", "t_end", "submitter", "created", "em_type", "gw_id")

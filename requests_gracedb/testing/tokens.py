@@ -17,17 +17,17 @@ class TokenIssuer:
     Attributes
     ----------
     issuer : str
-        Who signs the tokens: their claim ``iss``.
+        Who signs the tokens: their claim ``iss``. The public key can be had there.
+    audiences : list of str
+        Whom they are for, unless something else is asked for.
     key : cryptography.hazmat.primitives.asymmetric.rsa.RSAPrivateKey
         What they are signed with.
-    origin : str
-        Whom they are for, unless something else is asked for.
     """
 
-    origin: str
+    issuer: str
+    audiences: list[str]
 
     def __init__(self) -> None:
-        self.issuer = "https://localhost/issuer"
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     @property
@@ -71,7 +71,7 @@ class TokenIssuer:
             "ver": "scitoken:2.0",
             "iss": issuer or self.issuer,
             "sub": subject,
-            "aud": self.origin if audience is None else audience,
+            "aud": self.audiences if audience is None else audience,
             "scope": scope,
             "exp": int(time.time() + lifetime),
         })

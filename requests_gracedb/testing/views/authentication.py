@@ -83,7 +83,7 @@ class UserThrottle(SimpleRateThrottle):
         """Get what is counted under one name, None for what is not limited."""
         if request.method in SAFE_METHODS or request.user is None:
             return None
-        return f"{self.scope} {request.user.name}"
+        return f"{self.scope}-{request.user.name}"
 
 
 class CreationThrottle(UserThrottle):

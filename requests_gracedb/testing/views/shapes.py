@@ -34,7 +34,6 @@ def event(record: Event, api: str) -> JSON:
             "files": f"{url}/files/",
             "log": f"{url}/{log}/",
             "labels": f"{url}/labels/",
-            "neighbors": f"{url}/neighbors/",
             "emobservations": f"{url}/emobservation/",
         },
     }
@@ -98,7 +97,9 @@ def signoff(part: Signoff, url: str) -> JSON:
 
 
 def voevent(part: VOEvent, url: str) -> JSON:
-    """Describe a VOEvent of the superevent at this URL."""
+    """Describe a VOEvent of the event or superevent at this URL."""
+    is_superevent = "/superevents/" in url
+    name = f"voevents/{part.number}/" if is_superevent else f"voevent/{part.number}"
     versioned = quote(f"{part.filename},{part.version}")
     return {
         "N": part.number,
@@ -109,7 +110,7 @@ def voevent(part: VOEvent, url: str) -> JSON:
         "issuer": part.issuer,
         "created": part.created,
         **part.fields,
-        "links": {"self": f"{url}voevents/{part.number}/", "file": f"{url}files/{versioned}"},
+        "links": {"self": f"{url}{name}", "file": f"{url}files/{versioned}"},
     }
 
 

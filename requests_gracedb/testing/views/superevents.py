@@ -1,11 +1,9 @@
-"""Superevents: the list of all of them, and each with its events, sign-offs and VOEvents."""
+"""Superevents: the list of all of them, and each with its events and sign-offs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr  # nosec B406
 
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
@@ -13,14 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..config import ADVOCATE, OPERATOR, SUPEREVENTS
-from ..state import Event, Signoff, StoredFile, Superevent, VOEvent
+from ..state import Event, Signoff, Superevent
 from ..vocabulary import (
     CATEGORIES, INSTRUMENTS, LABELS, PRODUCTION, SIGNOFF_STATUSES, SIGNOFF_TYPES, TEST,
-    VOEVENT_TYPES,
 )
 from . import shapes
 from .authentication import CONFIG, STATE, AnonymousThrottle, CreationThrottle, IsMemberOrReads
-from .base import FILES, Gone, Lists, RecordView, created, may_see, validated
+from .base import Lists, RecordView, created, may_see, validated
 
 _PUBLIC = [
     {"group": "public_users", "permission": "view_superevent"},
@@ -91,36 +88,6 @@ class SignoffSerializer(serializers.Serializer):
     instrument = serializers.ChoiceField(["", *INSTRUMENTS], default="", allow_blank=True)
     status = serializers.ChoiceField(list(SIGNOFF_STATUSES))
     comment = serializers.CharField(allow_blank=True, default="")
-
-
-class VOEventSerializer(serializers.Serializer):
-    """A VOEvent to create."""
-
-    voevent_type = serializers.ChoiceField(list(VOEVENT_TYPES))
-    skymap_type = serializers.CharField(required=False)
-    skymap_filename = serializers.CharField(required=False)
-    internal = serializers.BooleanField(default=True)
-    open_alert = serializers.BooleanField(default=False)
-    hardware_inj = serializers.BooleanField(default=False)
-    raven_coinc = serializers.BooleanField(default=False)
-    CoincComment = serializers.BooleanField(default=False)
-    ProbHasNS = serializers.FloatField(required=False)
-    ProbHasRemnant = serializers.FloatField(required=False)
-    BNS = serializers.FloatField(required=False)
-    NSBH = serializers.FloatField(required=False)
-    BBH = serializers.FloatField(required=False)
-    Terrestrial = serializers.FloatField(required=False)
-    HasMassGap = serializers.FloatField(required=False)
-
-
-# The names of some fields in the description of a VOEvent.
-_VOEVENT_FIELDS = {
-    "skymap_type": "skymap_type", "skymap_filename": "skymap_filename", "internal": "internal",
-    "open_alert": "open_alert", "hardware_inj": "hardware_inj", "raven_coinc": "raven_coinc",
-    "CoincComment": "coinc_comment", "ProbHasNS": "prob_has_ns",
-    "ProbHasRemnant": "prob_has_remnant", "BNS": "prob_bns", "NSBH": "prob_nsbh",
-    "BBH": "prob_bbh", "Terrestrial": "prob_terrestrial", "HasMassGap": "prob_has_mass_gap",
-}
 
 
 class Superevents(Lists):
@@ -340,54 +307,6 @@ class SignoffDetail(SupereventView):
         self.record.labels.pop(self.signoff.label, None)
         self.record.add_label(self.signoff.request_label, request.user.name)
         return Response(status=204)
-
-
-class VOEvents(SupereventView):
-    """The notices to astronomers, in the form that they had once."""
-
-    def get(self, request: Request, **_: str) -> Response:
-        """List them."""
-        voevents = [shapes.voevent(voevent, self.url) for voevent in self.record.voevents]
-        return Response({"voevents": voevents, "numRows": len(voevents)})
-
-    def post(self, request: Request, **_: str) -> Response:
-        """Create one, where the server is one that still does."""
-        if not CONFIG.takes_voevents:
-            raise Gone
-        fields = validated(VOEventSerializer, request.data)
-        kind, number = fields.pop("voevent_type"), len(self.record.voevents) + 1
-        label = "EarlyWarning" if kind == "EW" else VOEVENT_TYPES[kind].capitalize()
-        filename = f"{self.record.key}-{number}-{label}.xml"
-        ivorn = f"ivo://gwnet/LVC#{self.record.key}-{number}-{label}"
-        path = FILES / filename
-        path.write_text(_voevent_xml(ivorn, kind, self.record.voevents))
-        version = self.record.add_file(filename, StoredFile(path, "application/xml"))
-        voevent = VOEvent(number, kind, filename, version, ivorn, request.user.name, {
-            name: fields.get(field) for field, name in _VOEVENT_FIELDS.items()
-        })
-        self.record.voevents.append(voevent)
-        return created(shapes.voevent(voevent, self.url), f"{self.url}voevents/{number}/")
-
-
-class VOEventDetail(SupereventView):
-    """One of these notices."""
-
-    def get(self, request: Request, number: str, **_: str) -> Response:
-        """Describe it."""
-        for voevent in self.record.voevents:
-            if voevent.number == int(number):
-                return Response(shapes.voevent(voevent, self.url))
-        raise NotFound
-
-
-def _voevent_xml(ivorn: str, kind: str, earlier: Iterable[VOEvent]) -> str:
-    """Write what a VOEvent says of those before it, and nothing else."""
-    cite = "retraction" if kind == "RE" else "supersedes"
-    citations = "".join(
-        f"<EventIVORN cite={quoteattr(cite)}>{escape(voevent.ivorn)}</EventIVORN>"
-        for voevent in earlier
-    )
-    return f"<VOEvent ivorn={quoteattr(ivorn)}><Citations>{citations}</Citations></VOEvent>"
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

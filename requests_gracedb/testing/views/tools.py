@@ -8,12 +8,14 @@ from http.client import responses
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from jwt.algorithms import RSAAlgorithm
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from .authentication import CONFIG
 from .base import JSON
 
 
@@ -82,6 +84,18 @@ class Status(OpenView):
     def respond(self, request: Request, code: str = "200", **_: str) -> Response:
         """Answer with it."""
         return Response({"detail": responses.get(int(code), "Unknown")}, status=int(code))
+
+
+def issuer(request: HttpRequest) -> HttpResponse:
+    """Tell where the key is that tokens are verified with: some clients do so themselves."""
+    return JsonResponse({"issuer": CONFIG.issuer, "jwks_uri": f"{CONFIG.issuer}/jwks"})
+
+
+def keys(request: HttpRequest) -> HttpResponse:
+    """Show this key."""
+    key = RSAAlgorithm(RSAAlgorithm.SHA256).prepare_key(CONFIG.public_key)
+    jwk = RSAAlgorithm.to_jwk(key, as_dict=True)
+    return JsonResponse({"keys": [{**jwk, "alg": "RS256", "use": "sig", "kid": "1"}]})
 
 
 def login(request: HttpRequest) -> HttpResponse:

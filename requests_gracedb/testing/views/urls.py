@@ -10,7 +10,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.views import APIView
 
-from . import annotations, events, superevents, tools
+from . import annotations, events, superevents, tools, voevents
 from .root import Root, UserInfo
 
 _KEY = "(?P<key>[^/]+)"
@@ -36,8 +36,10 @@ def _event_routes(log: str) -> list[URLPattern]:
         _route(f"{entry}/tag/{_NAME}", annotations.TagDetail, log_name=log),
         _route(f"{record}/labels/", annotations.Labels),
         _route(f"{record}/labels/{_NAME}", annotations.EventLabelDetail),
-        _route(f"{record}/(?:voevent|emobservation|update-grbevent)/", events.Deprecated),
-        _route(rf"{record}/(?:voevent|emobservation)/{_NUMBER}", events.Deprecated),
+        _route(f"{record}/voevent/", voevents.VOEvents),
+        _route(f"{record}/voevent/{_NUMBER}", voevents.VOEventDetail),
+        _route(f"{record}/(?:emobservation|update-grbevent)/", events.Deprecated),
+        _route(rf"{record}/emobservation/{_NUMBER}", events.Deprecated),
     ]
 
 
@@ -59,8 +61,8 @@ def _superevent_routes() -> list[URLPattern]:
         _route(f"{record}permissions/modify/", superevents.PermissionsModify),
         _route(f"{record}signoffs/", superevents.Signoffs),
         _route(f"{record}signoffs/{_NAME}/", superevents.SignoffDetail),
-        _route(f"{record}voevents/", superevents.VOEvents),
-        _route(f"{record}voevents/{_NUMBER}/", superevents.VOEventDetail),
+        _route(f"{record}voevents/", voevents.VOEvents, **part),
+        _route(f"{record}voevents/{_NUMBER}/", voevents.VOEventDetail, **part),
         _route(f"{record}emobservations/(?:{_NUMBER}/)?", events.Deprecated),
         _route(f"{record}files/", annotations.Files, **part),
         _route(f"{record}files/{_NAME}", annotations.FileContent, **part),
@@ -83,6 +85,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include(_api("log"))),
     path("api/v2/", include(_api("logs"))),
     path("login/", tools.login),
+    path("issuer/.well-known/openid-configuration", tools.issuer),
+    path("issuer/jwks", tools.keys),
     re_path("^api/echo/?$", tools.Echo.as_view()),
     re_path("^api/redirect/(?P<code>30[12378])/?$", tools.Redirect.as_view()),
     re_path(r"^api/status/(?P<code>[2-5]\d\d)/?$", tools.Status.as_view()),
