@@ -28,7 +28,7 @@ def _gracedb_server() -> Iterator[GraceDBServer]:
 
 @pytest.fixture
 def gracedb_server(_gracedb_server: GraceDBServer) -> GraceDBServer:
-    """A GraceDB with nothing in it, a `requests_gracedb.testing.GraceDBServer`."""
+    """Get a GraceDB with nothing in it, a `requests_gracedb.testing.GraceDBServer`."""
     _gracedb_server.reset()
     return _gracedb_server
 
@@ -37,7 +37,7 @@ def gracedb_server(_gracedb_server: GraceDBServer) -> GraceDBServer:
 def gracedb_session(
     gracedb_server: GraceDBServer, tmp_path: Path
 ) -> Iterator[requests.Session]:
-    """A plain session with a GraceDBAdapter and a GraceDBAuth for this GraceDB."""
+    """Get a plain session with a GraceDBAdapter and a GraceDBAuth for this GraceDB."""
     import requests
 
     from requests_gracedb import GraceDBAdapter, GraceDBAuth

@@ -61,10 +61,10 @@ class Answer:
             "target": quote(environ["PATH_INFO"], safe=""),
         }
         body = self.body.replace("{seconds}", values["seconds"]).encode()
-        headers = {name: value.format(**values) for name, value in self.headers.items()}
         start_response(f"{self.status} {responses[self.status]}", [
-            ("Content-Type", self.content_type), ("Content-Length", str(len(body))),
-            *headers.items(),
+            ("Content-Type", self.content_type),
+            ("Content-Length", str(len(body))),
+            *((name, value.format(**values)) for name, value in self.headers.items()),
         ])
         return [body]
 
@@ -79,35 +79,39 @@ class Kind:
     path: str = ""
 
 
-def _html(status: int) -> Answer:
+_RETRY = {"Retry_After": "{seconds}"}
+
+
+def _html(status: int, **headers: str) -> Answer:
     page = f"<html><body><h1>{status} {responses[status]}</h1></body></html>"
-    return Answer(status, "text/html", page)
+    return Answer(status, "text/html", page, _named(headers))
 
 
-def _json(status: int, detail: str, **headers: str) -> Answer:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, "application/json", json.dumps({"detail": detail}), named)
+def _json(status: int, detail: str) -> Answer:
+    return Answer(status, "application/json", json.dumps({"detail": detail}), _named(_RETRY))
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 KINDS = {
-    "503-database": Kind(answer=_json(
-        503, "The database cannot be reached. Try again later.", Retry_After="{seconds}"
-    )),
+    "503-database": Kind(answer=_json(503, "The database cannot be reached.")),
     "maintenance": Kind(answer=Answer(
         503, "text/html; charset=utf-8", "GraceDB is down for maintenance."
     )),
     "throttled": Kind(answer=_json(
-        429, "Request was throttled. Expected available in {seconds} seconds.",
-        Retry_After="{seconds}",
+        429, "Request was throttled. Expected available in {seconds} seconds."
     )),
-    "login": Kind(answer=Answer(302, "text/html", "", {"Location": "{origin}/login/?next={target}"})),
+    "login": Kind(answer=Answer(
+        302, "text/html", "", {"Location": "{origin}/login/?next={target}"}
+    )),
     "dropped": Kind(),
     "502-gateway": Kind(comes_after=True, answer=_html(502)),
     "503-gateway": Kind(comes_after=True, answer=_html(503)),
     "504-gateway": Kind(comes_after=True, answer=_html(504)),
-    "503-cache": Kind(comes_after=True, answer=Answer(
-        503, "text/html", "<html><body><h1>503 Backend fetch failed</h1></body></html>",
-        {"Retry-After": "{seconds}", "Via": "1.1 cache (Varnish)", "X-Varnish": "32770", "Age": "0"},
+    "503-cache": Kind(comes_after=True, answer=_html(
+        503, **_RETRY, Via="1.1 cache (Varnish)", X_Varnish="32770", Age="0"
     )),
     "lost-answer": Kind(comes_after=True),
     "slow": Kind(comes_after=True),

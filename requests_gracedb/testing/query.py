@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 Condition = Callable[["Searchable"], bool]
 
@@ -82,7 +83,7 @@ def _has_word(word: str) -> Condition:
     return lambda item: word in item.words()
 
 
-def _compare(name: str, compare: Callable[[object, object], bool], limit: str) -> Condition:
+def _compare(name: str, compare: Callable[[Any, Any], bool], limit: str) -> Condition:
     def meets(item: Searchable) -> bool:
         value = item.properties().get(name.lower())
         if value is None:

@@ -236,7 +236,7 @@ class GraceDBServer(TokenIssuer):
         with open(self.directory / "server.log", "w") as log:
             process = subprocess.Popen(  # nosec B603
                 [sys.executable, "-m", f"{__package__}.serve"],
-                # It finds this package where this process does, and nothing where that happens to be.
+                # It finds this package where this process does, wherever that was started.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
                 cwd=self.directory,
                 pass_fds=[listener],

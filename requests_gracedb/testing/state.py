@@ -142,6 +142,7 @@ class Event(Record):
         return TEST if self.group == "Test" else MDC if self.search == "MDC" else PRODUCTION
 
     def properties(self) -> Mapping[str, object]:
+        """Tell what can be asked for by name."""
         names = ("group", "pipeline", "search", "offline", "submitter", "created", "superevent",
                  "content_id", "replay_id")
         reading = self.reading
@@ -153,6 +154,7 @@ class Event(Record):
         }
 
     def words(self) -> set[str]:
+        """Tell what can be asked for without a name."""
         values = self.key, self.group, self.pipeline, self.search, self.content_id, *self.labels
         return {value.lower() for value in values if value}
 
@@ -202,6 +204,7 @@ class Superevent(Record):
     signoffs: dict[str, Signoff] = field(default_factory=dict)
 
     def properties(self) -> Mapping[str, object]:
+        """Tell what can be asked for by name."""
         names = ("category", "t_start", "t_0", "t_end", "submitter", "created", "em_type", "gw_id")
         return {
             **{name: getattr(self, name) for name in names},
@@ -211,6 +214,7 @@ class Superevent(Record):
         }
 
     def words(self) -> set[str]:
+        """Tell what can be asked for without a name."""
         values = self.key, self.gw_id, *self.labels, *(event.key for event in self.events)
         return {value.lower() for value in values if value}
 

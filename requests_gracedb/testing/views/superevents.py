@@ -210,7 +210,7 @@ class PipelinePreferred(SupereventView):
 
     def post(self, request: Request, **_: str) -> Response:
         """Make an event the preferred one of its pipeline."""
-        event = validated(MemberSerializer, request.data)["event"]
+        event: Event = validated(MemberSerializer, request.data)["event"]
         if event not in self.record.events:
             raise ValidationError(f"Event {event.key} is not part of {self.record.key}.")
         if self.record.pipeline_preferred.get(event.pipeline) is event:

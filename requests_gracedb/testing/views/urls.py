@@ -1,6 +1,7 @@
-"""Which view is where. Where a slash at the end is missing, Django redirects, as it does by default.
+"""Which view is where.
 
-Events and their parts have none, and lists and superevents have one.
+Events and their parts have no slash at the end; lists have one, and everything below superevents.
+Where it is missing, Django redirects, as it does by default.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.views import APIView
 
-from . import annotations, events, superevents, tools, voevents
+from . import events, records, superevents, tools, voevents
 from .root import Root, UserInfo
 
 _KEY = "(?P<key>[^/]+)"
@@ -28,14 +29,14 @@ def _event_routes(log: str) -> list[URLPattern]:
     return [
         _route("events/", events.Events),
         _route(record, events.EventDetail),
-        _route(f"{record}/files/", annotations.Files),
-        _route(f"{record}/files/{_NAME}", annotations.FileContent),
-        _route(f"{record}/{log}/", annotations.Log, log_name=log),
-        _route(entry, annotations.LogDetail, log_name=log),
-        _route(f"{entry}/tag/", annotations.Tags, log_name=log),
-        _route(f"{entry}/tag/{_NAME}", annotations.TagDetail, log_name=log),
-        _route(f"{record}/labels/", annotations.Labels),
-        _route(f"{record}/labels/{_NAME}", annotations.EventLabelDetail),
+        _route(f"{record}/files/", records.Files),
+        _route(f"{record}/files/{_NAME}", records.FileContent),
+        _route(f"{record}/{log}/", records.Log, log_name=log),
+        _route(entry, records.LogDetail, log_name=log),
+        _route(f"{entry}/tag/", records.Tags, log_name=log),
+        _route(f"{entry}/tag/{_NAME}", records.TagDetail, log_name=log),
+        _route(f"{record}/labels/", records.Labels),
+        _route(f"{record}/labels/{_NAME}", records.EventLabelDetail),
         _route(f"{record}/voevent/", voevents.VOEvents),
         _route(f"{record}/voevent/{_NUMBER}", voevents.VOEventDetail),
         _route(f"{record}/(?:emobservation|update-grbevent)/", events.Deprecated),
@@ -64,14 +65,14 @@ def _superevent_routes() -> list[URLPattern]:
         _route(f"{record}voevents/", voevents.VOEvents, **part),
         _route(f"{record}voevents/{_NUMBER}/", voevents.VOEventDetail, **part),
         _route(f"{record}emobservations/(?:{_NUMBER}/)?", events.Deprecated),
-        _route(f"{record}files/", annotations.Files, **part),
-        _route(f"{record}files/{_NAME}", annotations.FileContent, **part),
-        _route(f"{record}logs/", annotations.Log, **logs),
-        _route(entry, annotations.LogDetail, **logs),
-        _route(f"{entry}tags/", annotations.Tags, **logs),
-        _route(f"{entry}tags/{_NAME}/", annotations.TagDetail, **logs),
-        _route(f"{record}labels/", annotations.SupereventLabels, **part),
-        _route(f"{record}labels/{_NAME}/", annotations.LabelDetail, **part),
+        _route(f"{record}files/", records.Files, **part),
+        _route(f"{record}files/{_NAME}", records.FileContent, **part),
+        _route(f"{record}logs/", records.Log, **logs),
+        _route(entry, records.LogDetail, **logs),
+        _route(f"{entry}tags/", records.Tags, **logs),
+        _route(f"{entry}tags/{_NAME}/", records.TagDetail, **logs),
+        _route(f"{record}labels/", records.SupereventLabels, **part),
+        _route(f"{record}labels/{_NAME}/", records.LabelDetail, **part),
     ]
 
 
