@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -30,6 +31,7 @@ File = tuple[str, str]  # Its name, and the SHA-256 of its content.
 
 _KEPT_AS_IT_IS = re.compile("[A-Za-z0-9][A-Za-z0-9._+-]*")
 _RETRIES = 5
+_REFUSALS = {*range(400, 500)} - {408, 429}  # These two say that it is worth another attempt.
 
 
 def main() -> str | None:
@@ -40,8 +42,11 @@ def main() -> str | None:
     str or None
         What went wrong, for `sys.exit`.
     """
+    options = _options()
+    # What Dask leaves unfinished at an interrupt, it would tell task by task.
+    logging.disable()
     try:
-        problems = upload_all(_options())
+        problems = upload_all(options)
     except KeyboardInterrupt:
         return "interrupted: run it again to upload the rest; what has arrived is not sent twice"
     except (OSError, RuntimeError, ValueError) as error:
@@ -58,11 +63,7 @@ def upload_all(options: Namespace) -> dict[str, str]:
         else:
             problems[path.name] = "rename it, lest GraceDB does"
     with ExitStack() as stack:
-        # With TLS: whoever gets at a scheduler can have its workers do anything, in your name.
-        cluster = options.scheduler or stack.enter_context(LocalCluster(
-            n_workers=options.workers, threads_per_worker=1, dashboard_address=None, security=True,
-            silence_logs=logging.CRITICAL,
-        ))
+        cluster = options.scheduler or stack.enter_context(_local_cluster(options.workers))
         client = stack.enter_context(Client(cluster))
         client.register_plugin(Uploader(
             options.url, options.group, options.pipeline, options.settle, options.cached
@@ -87,12 +88,28 @@ def _report(problems: Mapping[str, str]) -> list[str]:
     return [f"failed: {len(problems)}", *lines]
 
 
+def _local_cluster(workers: int) -> LocalCluster:
+    """Start workers on this machine."""
+    # They inherit it: an interrupt from the terminal is for this process, which then ends them.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # With TLS: whoever gets at a scheduler can have its workers do anything, in your name.
+        return LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, security=True,
+            silence_logs=logging.CRITICAL,
+        )
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def _there(client: Client, files: Iterable[File], cached: float) -> tuple[set[File], int]:
     """Find out which files are there already, and the number of the newest event."""
     there = {file for file, found in zip(files, _map(client, "has_content", files)) if found}
     names = frozenset(name for name, _ in files)
     # Without any, nobody knows whether the server goes by content, and a search may be an old one.
     for pause in [0] if there else [0, cached]:
+        if pause:
+            tqdm.write(f"searching again in {pause:.0f} s: the server may remember", sys.stderr)
         time.sleep(pause)
         [events] = _map(client, "events", [None])
         there.update(*_map(client, "files", [(event, names) for event in events]))
@@ -157,7 +174,7 @@ class Uploader(WorkerPlugin):
         self._data = {"group": group, "pipeline": pipeline}
         self._settle = settle
         self._cached = cached
-        self._knows_content = False  # Not every GraceDB finds an event by its content.
+        self._knows_content: bool | None = None  # Not every GraceDB finds an event by its content.
         self._files: dict[str, dict[str, str]] = {}  # What does not change: the first versions.
 
     def setup(self, worker: Worker) -> None:
@@ -173,13 +190,14 @@ class Uploader(WorkerPlugin):
     def has_content(self, file: File) -> bool:
         """Ask for the event of a file by its content."""
         try:
-            self._get(f"{self._url}events/{_content_id(file)}").json()["graceid"]
+            event = self._get(f"{self._url}events/{_content_id(file)}").json()
         except requests.HTTPError as error:
             if error.response.status_code == 404:
                 return False
             raise
-        self._knows_content = True
-        return True
+        # The same content may be another event of another pipeline: then it tells nothing.
+        self._knows_content = self._data.items() <= event.items()
+        return self._knows_content
 
     def events(self, _: object = None) -> list[dict[str, Any]]:
         """List the events of this group and pipeline."""
@@ -214,14 +232,13 @@ class Uploader(WorkerPlugin):
         try:
             response = self._session.post(f"{self._url}events/", data=form, allow_redirects=False)
         except requests.HTTPError as error:
-            # 408 and 429 say that it is worth another attempt.
-            if 400 <= error.response.status_code < 500 and error.response.status_code not in (
-                408, 429
-            ):
+            if error.response.status_code in _REFUSALS:
                 return f"{error}"
             raise
         if response.status_code != 201:
             raise OSError(f"the server answers an upload with {response.status_code}")
+        if self._knows_content is None:
+            self._knows_content = self.has_content(file)
         return ""
 
     def _has_arrived(self, file: File, newest: int) -> bool:
@@ -229,13 +246,12 @@ class Uploader(WorkerPlugin):
         if self.has_content(file):
             return True
         time.sleep(self._settle)
-        if self.has_content(file):
-            return True
         if self._knows_content:
-            return False
-        return self._is_found(file, newest) or (
-            time.sleep(self._cached) or self._is_found(file, newest)
-        )
+            return self.has_content(file)
+        if self.has_content(file) or self._is_found(file, newest):
+            return True
+        time.sleep(self._cached)
+        return self._is_found(file, newest)
 
     def _is_found(self, file: File, newest: int) -> bool:
         """Search the events that are new for a file."""
