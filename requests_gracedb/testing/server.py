@@ -27,6 +27,7 @@ from .faults import KINDS
 from .tokens import TokenIssuer
 
 _YEAR = 365 * 86400
+_PROBE = "/api/"
 
 
 class GraceDBServer(TokenIssuer):
@@ -275,7 +276,7 @@ class GraceDBServer(TokenIssuer):
         context = ssl.create_default_context(cafile=self.ca_bundle)
         connection = HTTPSConnection("127.0.0.1", self._port, timeout=30, context=context)
         try:
-            connection.request("GET", "/api/", headers={"User-Agent": "GraceDBServer"})
+            connection.request("GET", _PROBE, headers={"User-Agent": "GraceDBServer"})
             status = connection.getresponse().status
         except (OSError, HTTPException) as error:
             raise RuntimeError(f"the server did not start: {self._log()}") from error
@@ -290,15 +291,19 @@ class GraceDBServer(TokenIssuer):
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the server is not running")
         with self._conversation:
-            process.stdin.write(json.dumps([command, arguments]) + "\n")
-            process.stdin.flush()
-            answer = process.stdout.readline()
+            try:
+                process.stdin.write(json.dumps([command, arguments]) + "\n")
+                process.stdin.flush()
+                answer = process.stdout.readline()
+            except BrokenPipeError:
+                answer = ""
         if not answer:
             raise RuntimeError(f"the server has ended: {self._log()}")
         return json.loads(answer)
 
     def _log(self) -> str:
-        return (self.directory / "server.log").read_text()
+        path = self.directory / "server.log"
+        return path.read_text() if path.exists() else "its log is gone, too"
 
     def _stop(self) -> None:
         # To gunicorn SIGTERM means to wait for clients that keep their connections open.
