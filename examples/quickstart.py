@@ -24,7 +24,7 @@ import requests
 from PIL import Image, ImageDraw
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth
-from tests.gracedb_server import GraceDBServer
+from requests_gracedb.testing import GraceDBServer
 
 
 def main() -> str | None:

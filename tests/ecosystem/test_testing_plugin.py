@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -104,6 +106,14 @@ def project(
 def test_a_project_uses_the_fixtures(project: pytest.Pytester) -> None:
     project.makepyfile(TESTS)
     project.runpytest_subprocess().assert_outcomes(passed=6)
+
+
+def test_the_tests_of_the_guide_pass(project: pytest.Pytester) -> None:
+    guide = (TOP / "docs" / "guides" / "testing.rst").read_text()
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", guide)
+    tests = [dedent(block) for block in blocks if "def test_" in block or "def upload" in block]
+    project.makepyfile("\n".join(tests))
+    project.runpytest_subprocess().assert_outcomes(passed=5)
 
 
 def test_the_fixtures_are_listed_with_what_they_are(project: pytest.Pytester) -> None:
