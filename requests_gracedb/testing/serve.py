@@ -55,25 +55,26 @@ def configure(config: Config, state: State) -> None:
             "django.middleware.common.CommonMiddleware",
             f"{__package__}.serve.require_user_agent",
         ],
-        REST_FRAMEWORK={
-            "DEFAULT_PARSER_CLASSES": [
-                "rest_framework.parsers.MultiPartParser",
-                "rest_framework.parsers.FormParser",
-                "rest_framework.parsers.JSONParser",
-            ],
-            "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-            "DEFAULT_THROTTLE_RATES": {
-                "anonymous": "300/minute",
-                "annotation": config.throttle and "50/second",
-                "creation": config.throttle,
-            },
-            "EXCEPTION_HANDLER": f"{_VIEWS}.base.handle",
-            "UNAUTHENTICATED_USER": None,
-        },
+        REST_FRAMEWORK=_rest_framework(config),
         ROOT_URLCONF=f"{_VIEWS}.urls",
         SECRET_KEY=secrets.token_urlsafe(),
         USE_I18N=False,
     )
+
+
+def _rest_framework(config: Config) -> dict[str, Any]:
+    parsers = ("MultiPartParser", "FormParser", "JSONParser")
+    return {
+        "DEFAULT_PARSER_CLASSES": [f"rest_framework.parsers.{name}" for name in parsers],
+        "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+        "DEFAULT_THROTTLE_RATES": {
+            "anonymous": "300/minute",
+            "annotation": config.throttle and "50/second",
+            "creation": config.throttle,
+        },
+        "EXCEPTION_HANDLER": f"{_VIEWS}.base.handle",
+        "UNAUTHENTICATED_USER": None,
+    }
 
 
 GetResponse = Callable[[HttpRequest], HttpResponse]

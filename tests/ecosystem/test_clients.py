@@ -84,30 +84,18 @@ def outcomes(
     clients: Path, tmp_path: Path, server: GraceDBServer, client: str, **settings: str
 ) -> tuple[set[str], set[str]]:
     """Run the tests of a client, and tell which pass and which do not."""
-    token_file = tmp_path / "token"
-    token_file.touch(mode=0o600)
-    token_file.write_text(server.token())
-    if client == "ligo-gracedb":
-        [top] = clients.glob("ligo_gracedb-*/")
-        source, tests = top, "ligo/gracedb/test/integration"
-    else:
-        [top] = clients.glob("gracedb_sdk-*/")
-        source, tests = top / "src", "tests/test_api.py"
+    name, tests, source = {
+        "ligo-gracedb": ("ligo_gracedb", "ligo/gracedb/test/integration", "."),
+        "gracedb-sdk": ("gracedb_sdk", "tests/test_api.py", "src"),
+    }[client]
+    [top] = clients.glob(f"{name}-*/")
     results = tmp_path / "results.xml"
     command = [sys.executable, "-m", "pytest", "-p", "over_our_adapter", "-p", "no:cacheprovider",
                "-p", "no:xdist", f"--junitxml={results}", tests]
-    path = [str(Path(__file__).parent), str(source), str(TOP)]
+    path = [str(Path(__file__).parent), str(top / source), str(TOP)]
     environment = {
-        **os.environ,
-        "BEARER_TOKEN_FILE": str(token_file),
-        "CLIENT": client,
-        "PYTHONPATH": os.pathsep.join(path),
-        "REQUESTS_CA_BUNDLE": server.ca_bundle,
-        "SSL_CERT_FILE": server.ca_bundle,
-        "TEST_REPLAY_ID": "1",
-        "TEST_SERVICE": server.url,
-        "XDG_CACHE_HOME": str(tmp_path),
-        **settings,
+        **os.environ, **user(server, tmp_path), "CLIENT": client, "TEST_REPLAY_ID": "1",
+        "PYTHONPATH": os.pathsep.join(path), **settings,
     }
     result = subprocess.run(command, cwd=top, env=environment, capture_output=True, text=True)
     assert results.exists(), result.stdout + result.stderr
@@ -116,6 +104,20 @@ def outcomes(
         name = f"{case.get('classname')} {case.get('name')}"
         (passed if not len(case) else others).add(name)
     return passed, {name.partition(" ")[2] for name in others}
+
+
+def user(server: GraceDBServer, tmp_path: Path) -> dict[str, str]:
+    """What somebody has in their environment who wants to talk to this server."""
+    token_file = tmp_path / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(server.token())
+    return {
+        "BEARER_TOKEN_FILE": str(token_file),
+        "REQUESTS_CA_BUNDLE": server.ca_bundle,
+        "SSL_CERT_FILE": server.ca_bundle,
+        "TEST_SERVICE": server.url,
+        "XDG_CACHE_HOME": str(tmp_path),
+    }
 
 
 @pytest.mark.parametrize("version", ["", "v1", "v2"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound, ValidationError
@@ -11,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..faults import STORE_FILE_ONLY
-from ..state import LogEntry
+from ..state import LogEntry, StoredFile
 from ..vocabulary import LABELS, TAGS
 from . import shapes
-from .base import RecordView, Text, created, store, valid_label, validated
+from .base import JSON, RecordView, Text, created, store, valid_label, validated
 
 
 class Files(RecordView):
@@ -73,19 +74,11 @@ class Log(RecordView):
     def post(self, request: Request, **_: str) -> Response:
         """Add one, and then its label: a label that is refused leaves the comment behind."""
         data = validated(LogSerializer, request.data)
-        upload = data.get("upload")
-        if upload and "," in upload.name:
-            upload = None
-        name, file = (upload.name, store(upload)) if upload else ("", None)
+        name, file = _stored(data.get("upload"))
         if file and request.META.get(STORE_FILE_ONLY):
             self.record.add_file(name, file)
             return Response()
-        displayed = data.get("displayName") or []
-        tags = {
-            tag: displayed[index] if index < len(displayed) else TAGS.get(tag, "")
-            for index, tag in enumerate(data.get("tagname") or [])
-        }
-        entry = self.record.add_log(data["comment"], request.user.name, tags, name, file)
+        entry = self.record.add_log(data["comment"], request.user.name, _tags(data), name, file)
         if data.get("label"):
             self.record.add_label(valid_label(data["label"]), request.user.name)
         answer = self._describe(entry)
@@ -93,6 +86,19 @@ class Log(RecordView):
 
     def _describe(self, entry: LogEntry) -> dict[str, Any]:
         return shapes.log_entry(entry, self.url, self.log_name)
+
+
+def _stored(upload: UploadedFile | None) -> tuple[str, StoredFile | None]:
+    """Keep the file of a log entry, unless there is none, or its name has a comma in it."""
+    if upload is None or "," in upload.name:
+        return "", None
+    return upload.name, store(upload)
+
+
+def _tags(data: JSON) -> dict[str, str]:
+    displayed = iter(data.get("displayName") or [])
+    names = data.get("tagname") or []
+    return {name: next(displayed, TAGS.get(name, "")) for name in names}
 
 
 class LogView(RecordView):

@@ -46,25 +46,29 @@ def _event_routes(log: str) -> list[URLPattern]:
 
 def _superevent_routes() -> list[URLPattern]:
     record = f"superevents/{_KEY}/"
-    entry = f"{record}logs/{_NUMBER}/"
-    part = {"collection": "superevents"}
-    logs = {**part, "log_name": "logs"}
+    preferred = f"{record}pipeline_preferred_events/"
     return [
         _route("superevents/", superevents.Superevents),
         _route(record, superevents.SupereventDetail),
         _route(f"{record}confirm-as-gw/", superevents.Confirm),
         _route(f"{record}events/", superevents.Members),
         _route(f"{record}events/{_GRACEID}/", superevents.MemberDetail),
-        _route(f"{record}pipeline_preferred_events/", superevents.PipelinePreferred),
-        _route(f"{record}pipeline_preferred_events/{_GRACEID}/",
-               superevents.PipelinePreferredDetail),
+        _route(preferred, superevents.PipelinePreferred),
+        _route(f"{preferred}{_GRACEID}/", superevents.PipelinePreferredDetail),
         _route(f"{record}permissions/", superevents.Permissions),
         _route(f"{record}permissions/modify/", superevents.PermissionsModify),
         _route(f"{record}signoffs/", superevents.Signoffs),
         _route(f"{record}signoffs/{_NAME}/", superevents.SignoffDetail),
-        _route(f"{record}voevents/", voevents.VOEvents, **part),
-        _route(f"{record}voevents/{_NUMBER}/", voevents.VOEventDetail, **part),
         _route(f"{record}emobservations/(?:{_NUMBER}/)?", events.Deprecated),
+        *_superevent_record_routes(record),
+    ]
+
+
+def _superevent_record_routes(record: str) -> list[URLPattern]:
+    entry = f"{record}logs/{_NUMBER}/"
+    part = {"collection": "superevents"}
+    logs = {**part, "log_name": "logs"}
+    return [
         _route(f"{record}files/", records.Files, **part),
         _route(f"{record}files/{_NAME}", records.FileContent, **part),
         _route(f"{record}logs/", records.Log, **logs),
@@ -73,6 +77,8 @@ def _superevent_routes() -> list[URLPattern]:
         _route(f"{entry}tags/{_NAME}/", records.TagDetail, **logs),
         _route(f"{record}labels/", records.SupereventLabels, **part),
         _route(f"{record}labels/{_NAME}/", records.LabelDetail, **part),
+        _route(f"{record}voevents/", voevents.VOEvents, **part),
+        _route(f"{record}voevents/{_NUMBER}/", voevents.VOEventDetail, **part),
     ]
 
 
