@@ -1,15 +1,15 @@
 """What a `requests` session needs for GraceDB, as adapters to mount and auth objects to pass."""
 
-__version__ = "2.0.0"
-
+from ._version import __version__
 from .adapter import GraceDBAdapter
-from .auth import AuthAdapter, GraceDBAuth, NetrcAuth, NoAuth
+from .auth import GraceDBAuth, NoAuth
+from .basic import BasicAuth, NetrcAuth
 from .compat import Session
-from .credential import InsecureTransportError
+from .connection import ConnectionAdapter
+from .credential import AuthAdapter, InsecureTransportError
 from .errors import ErrorAdapter
 from .file import FileAdapter
 from .form import FormData
-from .pool import PoolAdapter
 from .retry import GraceDBRetry, RetryAdapter
 from .scitoken import SciTokenAuth
 from .timeout import TimeoutAdapter
@@ -17,6 +17,8 @@ from .user_agent import UserAgentAdapter
 
 __all__ = (
     "AuthAdapter",
+    "BasicAuth",
+    "ConnectionAdapter",
     "ErrorAdapter",
     "FileAdapter",
     "FormData",
@@ -26,7 +28,6 @@ __all__ = (
     "InsecureTransportError",
     "NetrcAuth",
     "NoAuth",
-    "PoolAdapter",
     "RetryAdapter",
     "SciTokenAuth",
     "Session",

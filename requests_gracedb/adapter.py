@@ -7,10 +7,10 @@ from typing import Any
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
 from urllib3.util import Retry
 
-from .auth import AuthAdapter
+from .connection import ConnectionAdapter
+from .credential import AuthAdapter
 from .errors import ErrorAdapter
 from .file import FileAdapter
-from .pool import PoolAdapter
 from .retry import DEFAULT_RETRIES, RetryAdapter
 from .timeout import DEFAULT_TIMEOUT, TimeoutAdapter, TimeoutTypes
 from .user_agent import UserAgentAdapter
@@ -23,13 +23,13 @@ class GraceDBAdapter(
     UserAgentAdapter,
     RetryAdapter,
     TimeoutAdapter,
-    PoolAdapter,
+    ConnectionAdapter,
 ):
     """The adapter to mount on a session for GraceDB and services like it.
 
     It does what each of its bases does, and nothing besides: `AuthAdapter`, `ErrorAdapter`,
-    `FileAdapter`, `UserAgentAdapter`, `RetryAdapter`, `TimeoutAdapter` and `PoolAdapter`. Mounted
-    on the prefix of a server, it leaves the session as it was for every other URL.
+    `FileAdapter`, `UserAgentAdapter`, `RetryAdapter`, `TimeoutAdapter` and `ConnectionAdapter`.
+    Mounted on the prefix of a server, it leaves the session as it was for every other URL.
 
     Parameters
     ----------

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import stat
-from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from .credential import Credential, CredentialAuth, Origin
-from .scitoken import SciTokenAuth, Token
-
-
-if TYPE_CHECKING:
-    from netrc import NetrcParseError
+from .basic import BasicAuth, NetrcAuth, describe_netrc
+from .credential import CredentialAuth, Origin
+from .scitoken import SciTokenAuth, Token, describe_places
 
 _NOTHING_FOUND = (
     "no credential found: get a token, e.g. with htgettoken, or pass token=, or username= and "
     "password=, or add the host to your netrc file"
 )
-_NOT_FOR_BASIC = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class GraceDBAuth(AuthBase):
@@ -98,21 +88,14 @@ class GraceDBAuth(AuthBase):
             raise ValueError("force_noauth and fail_if_noauth exclude each other")
         if (username is None) != (password is None):
             raise ValueError("username and password go together: give both or neither")
-        source: CredentialAuth
-        if force_noauth:
-            source = NoAuth()
-        elif token is not None:
-            source = SciTokenAuth(token, auth_reload, auth_reload_timeout)
-        elif username is not None and password is not None:
-            source = _BasicAuth(username, password)
-        else:
-            source = SciTokenAuth.discover(auth_reload, auth_reload_timeout) or NetrcAuth(url)
+        self._source = source = self._choose(
+            url, token, username, password, force_noauth, auth_reload, auth_reload_timeout
+        )
         if url is not None and not force_noauth:
             source.only_origin = Origin.of(url)
         if fail_if_noauth and isinstance(source, NetrcAuth) and not source.hosts:
             raise ValueError(_NOTHING_FOUND)
         self._url = url
-        self._source = source
         # Without a URL, it is each request's own host that netrc may have nothing for.
         self._fail_if_noauth = fail_if_noauth and url is None
 
@@ -121,15 +104,6 @@ class GraceDBAuth(AuthBase):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Authenticate a request, as requests asks of an auth object.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-
-        Returns
-        -------
-        requests.PreparedRequest
-            The same request.
 
         Raises
         ------
@@ -153,84 +127,25 @@ class GraceDBAuth(AuthBase):
             ``used``; ``token``, a dict with the claims of the token that is used, or None;
             ``problem``, what keeps the credential from being used, or None. No secret is in it.
         """
-        from .help import describe
-
         return describe(self._url, self._source)
 
-
-class NetrcAuth(CredentialAuth):
-    """Basic authentication with the user name and password that the netrc file has for a host.
-
-    The file is ``$NETRC``, or else ``~/.netrc``. It is read once, here. Other than requests, which
-    reads it for each request, this class refuses a file that is open to other users, and says so
-    when a file is broken.
-
-    A pickle of it holds no password; the file is read where the pickle is loaded.
-
-    Parameters
-    ----------
-    url : str, optional
-        A URL of the only origin that gets a credential. Without it each request gets the one for
-        its host.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read, belongs to another user, or others can read it.
-    ValueError
-        The file is broken.
-
-    Examples
-    --------
-    >>> session.auth = NetrcAuth("https://gracedb.ligo.org/api/")
-    """
-
-    def __init__(self, url: str | None = None) -> None:
-        self._url = url
-        self.path = os.path.expanduser(os.environ.get("NETRC", "~/.netrc"))
-        self._entries = _read_netrc(self.path)
-        if url is not None:
-            self.only_origin = Origin.of(url)
-            hosts = self.only_origin.host, "default"
-            self._entries = {host: self._entries[host] for host in hosts if host in self._entries}
-
-    def __repr__(self) -> str:
-        hosts = ", ".join(sorted(self._entries)) or "no host"
-        return f"<NetrcAuth {self.path}, {hosts}>"
-
-    def __reduce__(self) -> tuple[type[NetrcAuth], tuple[str | None]]:
-        return type(self), (self._url,)
-
-    @property
-    def place(self) -> str:
-        """Where the credential comes from."""
-        return "netrc"
-
-    @property
-    def hosts(self) -> frozenset[str]:
-        """The hosts that there is a credential for; ``default`` is any other."""
-        return frozenset(self._entries)
-
-    def authorization(self, origin: Origin) -> str | None:
-        """Get the value of the Authorization header for an origin.
-
-        Parameters
-        ----------
-        origin : Origin
-            Where the request goes. Only its host counts.
-
-        Returns
-        -------
-        str or None
-            None if the file has no entry for the host.
-
-        Raises
-        ------
-        ValueError
-            The user name or the password cannot be sent by basic authentication.
-        """
-        entry = self._entries.get(origin.host) or self._entries.get("default")
-        return _basic_authorization(*entry) if entry else None
+    @staticmethod
+    def _choose(
+        url: str | None,
+        token: Token | None,
+        username: str | None,
+        password: str | None,
+        force_noauth: bool,
+        auth_reload: bool,
+        auth_reload_timeout: float,
+    ) -> CredentialAuth:
+        if force_noauth:
+            return NoAuth()
+        if token is not None:
+            return SciTokenAuth(token, auth_reload, auth_reload_timeout)
+        if username is not None and password is not None:
+            return BasicAuth(username, password)
+        return SciTokenAuth.discover(auth_reload, auth_reload_timeout) or NetrcAuth(url)
 
 
 class NoAuth(CredentialAuth):
@@ -250,17 +165,7 @@ class NoAuth(CredentialAuth):
         return "force_noauth"
 
     def authorization(self, origin: Origin) -> None:
-        """Get no credential.
-
-        Parameters
-        ----------
-        origin : Origin
-            Any.
-
-        Returns
-        -------
-        None
-        """
+        """Get no credential."""
         return None
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -269,104 +174,55 @@ class NoAuth(CredentialAuth):
         return super().__call__(request)
 
 
-class AuthAdapter(HTTPAdapter):
-    """An adapter that keeps the credential of a `GraceDBAuth` or its like right across redirects.
-
-    The origin that the credential was meant for gets it again, and no other gets any. Nor does a
-    proxy, as long as the request goes through it in clear text.
+def describe(
+    url: str | None, credential: CredentialAuth | None, problem: str | None = None
+) -> dict[str, Any]:
+    """Tell which credential is used, and why no other; see `GraceDBAuth.describe`.
 
     Parameters
     ----------
-    **kwargs
-        See `requests.adapters.HTTPAdapter`.
+    url : str or None
+        A URL of the service.
+    credential : CredentialAuth or None
+        What was chosen, if anything could be.
+    problem : str, optional
+        Why not.
+
+    Returns
+    -------
+    dict
+        See `GraceDBAuth.describe`.
     """
-
-    def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
-        """Set or remove the Authorization header of a request that follows a redirect.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-        **kwargs
-            The parameters of `requests.adapters.HTTPAdapter.send`.
-
-        Raises
-        ------
-        InsecureTransportError
-            The credential would go over plain http to a proxy. Nothing was sent.
-        """
-        super().add_headers(request, **kwargs)
-        for hook in request.hooks["response"]:
-            if isinstance(hook, Credential):
-                hook.protect(request, kwargs.get("proxies"))
+    found = dict.fromkeys(("force_noauth", "token", "username and password"), "not given")
+    found.update(describe_places())
+    found["netrc"] = describe_netrc(url)
+    used = _used(credential)
+    if isinstance(credential, (NoAuth, BasicAuth)):
+        found[credential.place] = "given"
+    elif used is not None and used not in found:
+        found["token"], used = used, "token"
+    token = None if credential is None else credential.describe()
+    return {
+        "url": url,
+        "places": [
+            {"place": place, "found": what, "used": place == used} for place, what in found.items()
+        ],
+        "token": token,
+        "problem": problem or _problem(url, used, token),
+    }
 
 
-class _BasicAuth(CredentialAuth):
-    def __init__(self, username: str, password: str) -> None:
-        self._authorization = _basic_authorization(username, password)
-
-    def __repr__(self) -> str:
-        return f"<{self.place}>"
-
-    @property
-    def place(self) -> str:
-        return "username and password"
-
-    def authorization(self, origin: Origin) -> str:
-        return self._authorization
+def _used(credential: CredentialAuth | None) -> str | None:
+    if credential is None or isinstance(credential, NetrcAuth) and not credential.hosts:
+        return None
+    return credential.place
 
 
-def _basic_authorization(username: str, password: str) -> str:
-    if ":" in username:
-        raise ValueError("basic authentication takes no user name with a colon in it (RFC 7617)")
-    if _NOT_FOR_BASIC.search(username) or _NOT_FOR_BASIC.search(password):
-        raise ValueError("basic authentication takes no control characters (RFC 7617)")
-    pair = f"{username}:{password}"
-    # requests sends ISO-8859-1, which servers have come to expect, and cannot send the rest.
-    encoding = "latin-1" if max(pair) <= "\xff" else "utf-8"
-    return f"Basic {b64encode(pair.encode(encoding)).decode()}"
-
-
-def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
-    from netrc import NetrcParseError, netrc  # as requests does: most programs need none
-
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return {}
-    # A device, such as /dev/null, keeps no secret.
-    if not stat.S_ISCHR(status.st_mode):
-        if status.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "netrc file belongs to another user", path)
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            problem = f"netrc file is open to other users: run chmod 600 {path}"
-            raise PermissionError(errno.EPERM, problem, path)
-    line: int | None = None
-    try:
-        hosts = netrc(path).hosts
-    except (NetrcParseError, UnicodeDecodeError) as error:
-        line = _line_of(error, path)
-    else:
-        return {
-            host.lower(): (login or account or "", password or "")
-            for host, (login, account, password) in hosts.items()
-            if login or account or password
-        }
-    # Not from within the except clause: the exceptions above show the content.
-    raise ValueError(
-        f"netrc file {path} is broken in line {line}: an entry is a line "
-        "machine HOST login NAME password PASSWORD"
-    )
-
-
-def _line_of(error: NetrcParseError | UnicodeDecodeError, path: str) -> int:
-    """Find the line of a broken netrc file."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        lines = file.read().split("\n")
-    if isinstance(error, UnicodeDecodeError):
-        # The error counts from the start of the block that was read.
-        return next(number for number, line in enumerate(lines, 1) if "\ufffd" in line)
-    # The parser has counted the line break behind the word that it stumbled over (Python 3.13).
-    line = error.lineno or 1
-    words = lines[line - 2].split() if line > 1 else []
-    return line - 1 if words and repr(words[-1]) in error.msg else line
+def _problem(url: str | None, used: str | None, token: dict[str, Any] | None) -> str | None:
+    if used in (None, "force_noauth"):
+        return "no credential"
+    if token is not None and token["is_expired"]:
+        return "the token has expired"
+    if url is not None and not Origin.of(url).is_secure:
+        return "a credential does not go over plain http"
+    return None

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import rewind_body, select_proxy
+from requests.utils import select_proxy
 
-from .errors import read_body
-from .retry import is_repeatable
-
+from .body import is_repeatable, read_body, rewind
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -74,12 +73,38 @@ class Origin(NamedTuple):
         return self.scheme == "https" or _is_loopback(self.host)
 
 
+class AuthAdapter(HTTPAdapter):
+    """An adapter that keeps the credential of a `GraceDBAuth` or its like right across redirects.
+
+    The origin that the credential was meant for gets it again, and no other gets any. Nor does a
+    proxy, as long as the request goes through it in clear text.
+
+    Parameters
+    ----------
+    **kwargs
+        See `requests.adapters.HTTPAdapter`.
+    """
+
+    def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
+        """Set or remove the Authorization header of a request that follows a redirect.
+
+        Raises
+        ------
+        InsecureTransportError
+            The credential would go over plain http to a proxy. Nothing was sent.
+        """
+        super().add_headers(request, **kwargs)
+        for hook in request.hooks["response"]:
+            if isinstance(hook, CredentialGuard):
+                hook.protect(request, kwargs.get("proxies"))
+
+
 class CredentialAuth(AuthBase):
     """What the auth classes of this package have in common: one credential, at one origin.
 
     It sets the Authorization header of the request that it is called with, and leaves a
-    `Credential` in the request's hooks, by which `~requests_gracedb.AuthAdapter` finds it again
-    after a redirect. The auth object itself keeps nothing of a request: threads share it.
+    `CredentialGuard` in the request's hooks, by which `AuthAdapter` finds it again after a
+    redirect. The auth object itself keeps nothing of a request: threads share it.
     """
 
     #: The only origin that gets the credential; None for that of each request.
@@ -120,17 +145,18 @@ class CredentialAuth(AuthBase):
         """
         return None
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Authenticate a request, as requests asks of an auth object.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
+    def describe(self) -> dict[str, Any] | None:
+        """Tell what is known of a token; see `~requests_gracedb.GraceDBAuth.describe`.
 
         Returns
         -------
-        requests.PreparedRequest
-            The same request.
+        dict or None
+            No secrets; None for a credential that is no token.
+        """
+        return None
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Authenticate a request, as requests asks of an auth object.
 
         Raises
         ------
@@ -146,12 +172,12 @@ class CredentialAuth(AuthBase):
                 )
             request.headers["Authorization"] = value
         auth = None if value is None else self
-        request.register_hook("response", Credential(origin, request, auth))
+        request.register_hook("response", CredentialGuard(origin, request, auth))
         return request
 
 
-class Credential:
-    """The credential of one request, in its hooks, which requests copies on a redirect.
+class CredentialGuard:
+    """Who guards the credential of one request, in its hooks, which requests copies on a redirect.
 
     requests does not call the auth object again after a redirect, and puts netrc's credential, if
     there is one for the host, over whatever the request had (`requests.Session.rebuild_auth`).
@@ -220,9 +246,7 @@ class Credential:
         url = request.url or ""
         is_home = _origin(url) == self._origin
         if self._redirected:
-            request.headers.pop("Authorization", None)
-            if is_home and self._values:
-                request.headers["Authorization"] = self._values[-1]
+            self._restore(request, is_home)
         if not self._is_granted or is_home and self._origin.scheme == "https":
             return
         if request.headers.get("Authorization") not in self._values:
@@ -234,6 +258,12 @@ class Credential:
                 f"refused to send a credential for {self._origin} in clear text to a proxy: use "
                 "https, or name the host in the environment variable no_proxy"
             )
+
+    def _restore(self, request: PreparedRequest, is_home: bool) -> None:
+        """Undo what requests did to the header on a redirect."""
+        request.headers.pop("Authorization", None)
+        if is_home and self._values:
+            request.headers["Authorization"] = self._values[-1]
 
     def _repeat(self, auth: CredentialAuth, response: Response, **kwargs: Any) -> Response:
         """Send the request again with a renewed credential, as requests' HTTPDigestAuth does."""
@@ -248,8 +278,7 @@ class Credential:
         self._values.append(value)
         request.headers["Authorization"] = value
         read_body(response)
-        if request._body_position is not None:  # It has no public name (requests 2.34).
-            rewind_body(request)
+        rewind(request)
         repeated = response.connection.send(request, **kwargs)
         repeated.history.append(response)
         repeated.request = request

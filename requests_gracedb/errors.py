@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from requests import HTTPError, PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException
 from requests.utils import urldefragauth
+
+from .body import read_body
 
 _MAXIMUM_EXPLANATION = 500  # characters
 
@@ -47,19 +48,7 @@ class ErrorAdapter(HTTPAdapter):
     def build_response(
         self, req: PreparedRequest, resp: Any, *args: Any, **kwargs: Any
     ) -> Response:
-        """Build the response, and see to it that an error is raised.
-
-        Parameters
-        ----------
-        req : requests.PreparedRequest
-        resp : urllib3.response.BaseHTTPResponse
-        *args, **kwargs
-            What an adapter that this one is mixed with hands on to itself.
-
-        Returns
-        -------
-        requests.Response
-        """
+        """Build the response, and see to it that an error is raised."""
         response = super().build_response(req, resp, *args, **kwargs)
         if response.status_code >= 400 and raise_for_status not in req.hooks["response"]:
             req.register_hook("response", raise_for_status)
@@ -93,29 +82,6 @@ def raise_for_status(response: Response, **kwargs: Any) -> None:
     if explanation:
         message = f"{message}: {explanation}"
     raise HTTPError(message, response=response)
-
-
-def read_body(response: Response) -> bytes:
-    """Read the body, so that the connection can serve the next request.
-
-    Parameters
-    ----------
-    response : requests.Response
-
-    Returns
-    -------
-    bytes
-        Nothing if the body breaks off, or if a response hook of the user has taken it: the status
-        has said already what happened.
-    """
-    try:
-        return response.content or b""
-    except (RequestException, RuntimeError):
-        response.close()
-        # Whoever handles the exception may read the response, and shall not meet another one there.
-        # The attribute has no public name (requests 2.34).
-        response._content = b""
-        return b""
 
 
 def _message_of_requests(response: Response) -> str:

@@ -9,11 +9,16 @@ from typing import Any
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
-from .form import BLOCK_SIZE, FormData, guess_content_type
+from .form import FormData, guess_content_type
 
 # The boundary of a form that urllib3 made for requests (filepost.choose_boundary, urllib3 2.0).
 _FORM = re.compile(r"multipart/form-data; boundary=([0-9a-f]{32})")
 _FILENAME = re.compile(rb'\r\nContent-Disposition:[^\r\n]*; filename="([^"\r\n]*)"')
+_NO_FILE = (
+    "there is no file in the form: requests leaves out a file whose content is None. Pass "
+    "data=requests_gracedb.FormData(data, files), which reads it from disk, and takes a form "
+    "without files"
+)
 _WORTH_COPYING = 1024 * 1024  # bytes
 _CONTENT_TYPE = re.compile(rb"\r\nContent-Type:", re.IGNORECASE)
 
@@ -24,7 +29,6 @@ class FileAdapter(HTTPAdapter):
     - A `FormData` body gets the Content-Type header that belongs to it.
     - The files of requests' ``files=`` get a media type, guessed from their names, where none was
       given.
-    - A body that is an open file is read in blocks as large as those of a `FormData`.
     - requests leaves out a file whose content is None without a word. When no file is left, the
       request fails before anything is sent. (Of one file among others that was left out, there is
       no trace; `FormData` reads such files from disk.)
@@ -43,43 +47,8 @@ class FileAdapter(HTTPAdapter):
     ... )
     """
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Let urllib3 read files in blocks as large as those of a `FormData`, and not of 16 KiB.
-
-        Parameters
-        ----------
-        *args, **kwargs
-            See `requests.adapters.HTTPAdapter.init_poolmanager`.
-        """
-        super().init_poolmanager(*args, **kwargs)
-        # Not a keyword argument: there are adapters to mix with that take none which requests does
-        # not have, such as requests-toolbelt's (1.0).
-        self.poolmanager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the same for connections through a proxy.
-
-        Parameters
-        ----------
-        *args, **kwargs
-            See `requests.adapters.HTTPAdapter.proxy_manager_for`.
-
-        Returns
-        -------
-        urllib3.ProxyManager
-        """
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
-        return manager
-
     def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
         """Set the headers of the form and of its parts.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-        **kwargs
-            The parameters of `requests.adapters.HTTPAdapter.send`.
 
         Raises
         ------
@@ -116,11 +85,7 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
                 copied = end
         start = body.index(delimiter, end) + len(delimiter)
     if not has_file:
-        raise ValueError(
-            "there is no file in the form: requests leaves out a file whose content is None. "
-            "Pass data=requests_gracedb.FormData(data, files), which reads it from disk, and takes "
-            "a form without files"
-        )
+        raise ValueError(_NO_FILE)
     if not pieces:
         return body
     pieces.append(memoryview(body)[copied:])
@@ -129,6 +94,8 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
 
 class Pieces:
     """A large body, which takes longer to put together than to look through for what it lacks."""
+
+    is_repeatable = True
 
     def __init__(self, pieces: list[bytes | memoryview]) -> None:
         self._pieces = pieces

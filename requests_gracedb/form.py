@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
-import sys
-import tempfile
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from functools import lru_cache, partial
-from http.client import HTTPResponse
-from io import BufferedRandom, BufferedReader, BytesIO, FileIO
+from functools import lru_cache
 from mimetypes import MimeTypes
-from typing import IO, Any, NamedTuple, Union
+from typing import Any, Union
 
 from requests.structures import CaseInsensitiveDict
 from requests.utils import guess_filename
 
-#: How many bytes to read and to write at once.
-BLOCK_SIZE = 256 * 1024
+from .content import BLOCK_SIZE, TEXT, Content, MemoryContent, content_of
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _FIELD_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # RFC 9110, section 5.5
-_TEXT = str, bytes, bytearray, memoryview
-_BUFFERED = BufferedReader, BufferedRandom
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Fields = Union[Mapping[str, Any], Iterable[tuple[str, Any]]]
@@ -103,6 +92,9 @@ class FormData:
     >>> session.post("https://gracedb.ligo.org/api/events/", data=form)
     """
 
+    #: The body can be sent again, as `RetryAdapter` asks.
+    is_repeatable = True
+
     def __init__(
         self,
         data: Fields | None = None,
@@ -114,10 +106,10 @@ class FormData:
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._delimiter = f"--{boundary}\r\n".encode()
         self._end = f"--{boundary}--\r\n".encode()
-        self._parts = [*_fields(data), *_files(files)]
+        self._fields: list[_Field] = [*_data_fields(data), *_file_fields(files)]
         self._length = len(self._end) + sum(
-            len(self._delimiter) + len(header) + content.size + len(b"\r\n")
-            for header, content in self._parts
+            len(self._delimiter) + len(field.header) + field.content.size + len(b"\r\n")
+            for field in self._fields
         )
         self._progress = progress
         self._handed_on = 0
@@ -125,7 +117,7 @@ class FormData:
     def __repr__(self) -> str:
         # With the boundary in it, no two forms look the same, which a cache may go by.
         boundary = self.content_type.rpartition("=")[2]
-        return f"<FormData {boundary}: {len(self._parts)} parts, {self._length} bytes>"
+        return f"<FormData {boundary}: {len(self._fields)} parts, {self._length} bytes>"
 
     def __getstate__(self) -> dict[str, Any]:
         # An exception takes the form along to another process; a progress bar cannot follow.
@@ -166,9 +158,9 @@ class FormData:
         yield b"".join(pending)
 
     def _pieces(self) -> Iterator[bytes]:
-        for header, content in self._parts:
-            yield self._delimiter + header
-            yield from content
+        for field in self._fields:
+            yield self._delimiter + field.header
+            yield from field.content
             yield b"\r\n"
         yield self._end
 
@@ -212,9 +204,17 @@ def _mime_types() -> MimeTypes:
     return mime_types
 
 
-class _Part(NamedTuple):
-    header: bytes
-    content: _Memory | _File
+def _data_fields(data: Fields | None) -> Iterator[_Field]:
+    for name, values in _pairs(data):
+        if isinstance(values, TEXT) or not hasattr(values, "__iter__"):
+            values = [values]
+        yield from (_DataField(name, value) for value in values if value is not None)
+
+
+def _file_fields(files: Fields | None) -> Iterator[_Field]:
+    for name, value in _pairs(files):
+        for file in value if _is_several(value) else [value]:
+            yield _FileField(name, *_file_tuple(name, file))
 
 
 def _pairs(fields: Fields | None) -> Iterable[tuple[str, Any]]:
@@ -223,27 +223,11 @@ def _pairs(fields: Fields | None) -> Iterable[tuple[str, Any]]:
     return fields.items() if isinstance(fields, Mapping) else fields or ()
 
 
-def _fields(data: Fields | None) -> Iterator[_Part]:
-    for name, values in _pairs(data):
-        if isinstance(values, _TEXT) or not hasattr(values, "__iter__"):
-            values = [values]
-        for value in values:
-            if value is not None:
-                content = _Memory(value if isinstance(value, _TEXT) else str(value))
-                yield _Part(_header(name), content)
-
-
-def _files(files: Fields | None) -> Iterator[_Part]:
-    for name, value in _pairs(files):
-        for file in value if _is_several(value) else [value]:
-            yield _file(name, *_as_tuple(name, file))
-
-
 def _is_several(value: Any) -> bool:
     return isinstance(value, list) and value != [] and not isinstance(value[0], (str, type(None)))
 
 
-def _as_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
+def _file_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
     if isinstance(file, os.PathLike):
         return file, None, None, None
     if file is None:
@@ -258,31 +242,46 @@ def _as_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
     return filename, content, content_type, headers
 
 
-def _file(name: str, filename: Any, content: Any, content_type: Any, headers: Any) -> _Part:
-    is_standard_input = filename in ("-", b"-")  # and not a path object
-    if filename is not None:
-        filename = os.fsdecode(filename)
-    if content is None:
-        content = _from_standard_input() if is_standard_input else _from_disk(filename)
-        filename = os.path.basename(filename)
-    elif isinstance(content, os.PathLike):
-        content = _from_disk(os.fsdecode(content))
-    elif isinstance(content, _TEXT):
-        content = _Memory(content)
-    elif hasattr(content, "read"):
-        content = _from_open_file(content, filename or name)
-    else:
-        raise TypeError(
-            f"the file of field {name!r} must be a path, an open file, bytes or str, "
-            f"not {type(content).__name__}"
-        )
-    headers = CaseInsensitiveDict(headers or {})
+class _Field:
+    """A part of a form: its header, as it is sent, and its content."""
+
+    header: bytes
+    content: Content
+
+
+class _DataField(_Field):
+    """A field as a part of a form."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.header = _header(name)
+        self.content = MemoryContent(value if isinstance(value, TEXT) else str(value))
+
+
+class _FileField(_Field):
+    """A file as a part of a form."""
+
+    def __init__(
+        self, name: str, filename: Any, content: Any, content_type: Any, headers: Any
+    ) -> None:
+        is_path = content is None
+        if isinstance(filename, os.PathLike):
+            filename, content = os.fsdecode(filename), filename if is_path else content
+        self.content = content_of(name, filename, content)
+        if filename is not None:
+            filename = os.fsdecode(filename)
+        if is_path:
+            filename = os.path.basename(filename)
+        self.header = _header(name, filename, _with_content_type(filename, content_type, headers))
+
+
+def _with_content_type(filename: str | None, content_type: Any, given: Any) -> Mapping[str, str]:
+    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(given or {})
     if content_type is None and filename is not None and "Content-Type" not in headers:
         content_type = guess_content_type(filename)
-    if content_type:
-        headers.pop("Content-Type", None)
-        headers = {"Content-Type": content_type, **headers}
-    return _Part(_header(name, filename, headers), content)
+    if not content_type:
+        return headers
+    headers.pop("Content-Type", None)
+    return {"Content-Type": content_type, **headers}
 
 
 def _header(
@@ -306,105 +305,3 @@ def _quoted(name: str | bytes) -> str:
     if "\0" in text:
         raise ValueError(f"{text!r} has a NUL in it: no parser of forms could read it back")
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-class _Memory:
-    def __init__(self, content: str | bytes | bytearray | memoryview, start: int = 0) -> None:
-        self._content = content.encode() if isinstance(content, str) else bytes(content)
-        self._start = start
-        self.size = max(0, len(self._content) - start)
-
-    def __iter__(self) -> Iterator[bytes]:
-        for start in range(self._start, len(self._content), BLOCK_SIZE):
-            yield self._content[start : start + BLOCK_SIZE]
-
-
-class _File:
-    """A regular file, read at places of its own: threads and processes may share its position."""
-
-    def __init__(
-        self,
-        name: str,
-        opened: Callable[[], AbstractContextManager[IO[bytes]]],
-        end: int,
-        start: int = 0,
-    ) -> None:
-        self._name = name
-        self._opened = opened
-        self._end = end
-        self._start = min(start, end)
-        self.size = end - self._start
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            with self._opened() as file:
-                descriptor = file.fileno()
-                offset = self._start
-                is_changed = os.fstat(descriptor).st_size != self._end
-                while not is_changed and offset < self._end:
-                    block = os.pread(descriptor, min(self._end - offset, BLOCK_SIZE), offset)
-                    offset += len(block)
-                    is_changed = not block
-                    if block:
-                        yield block
-                if is_changed or os.pread(descriptor, 1, self._end):
-                    raise RuntimeError(
-                        f"{self._name} no longer has the {self.size} bytes that it had when the "
-                        "form was made: wait until it is written, and make the form anew"
-                    )
-        except (OSError, ValueError) as error:
-            raise RuntimeError(f"cannot read {self._name} while it is sent: {error}") from error
-
-
-def _from_disk(path: str) -> _File:
-    path = os.path.abspath(path)
-    opened = partial(FileIO, path)
-    with opened() as file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode):
-            return _File(path, opened, status.st_size)
-        return _spooled(path, file)
-
-
-def _from_standard_input() -> _File:
-    if sys.stdin is None:
-        raise ValueError("there is no standard input to read a file from")
-    content = _spooled("standard input", getattr(sys.stdin, "buffer", sys.stdin))
-    if not content.size:
-        raise ValueError("there is nothing in standard input, which can be read once only")
-    return content
-
-
-def _from_open_file(file: IO[Any], name: str) -> _Memory | _File:
-    # Of these types it is known what reading them gives, and from where. Of others it is not: some
-    # can go to their end, and not come back.
-    if type(file) is BytesIO:
-        return _Memory(file.getvalue(), file.tell())
-    raw: object = getattr(file, "raw", None) if type(file) in _BUFFERED else file
-    if type(raw) is FileIO and raw.readable():
-        file.flush()
-        status = os.fstat(raw.fileno())
-        if stat.S_ISREG(status.st_mode):
-            return _File(name, partial(_left_open, file), status.st_size, file.tell())
-    return _spooled(name, file)
-
-
-def _left_open(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(file)
-
-
-def _spooled(name: str, file: IO[Any]) -> _File:
-    """Copy to a temporary file, which can be measured and reread, and vanishes with the form."""
-    with ExitStack() as stack:
-        copy = stack.enter_context(tempfile.TemporaryFile())
-        while block := file.read(BLOCK_SIZE):
-            copy.write(block.encode() if isinstance(block, str) else block)
-        if block is None:
-            problem = "there is more to come, and it does not wait for that: make it blocking"
-            raise BlockingIOError(errno.EAGAIN, problem, name)
-        if isinstance(file, HTTPResponse) and file.length:
-            raise OSError(f"{name} broke off: the server did not send the last {file.length} bytes")
-        copy.flush()
-        content = _File(name, partial(_left_open, copy), copy.tell())
-        weakref.finalize(content, stack.pop_all().close)
-    return content

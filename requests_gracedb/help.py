@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import ssl
-import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from importlib.metadata import version
-from math import inf
 from typing import Any
 
 import requests
 
-from . import __version__
+from ._version import __version__
 from .adapter import GraceDBAdapter
-from .auth import GraceDBAuth, NetrcAuth
-from .credential import CredentialAuth, Origin
-from .scitoken import SciTokenAuth, discovery_places, expiry_of, unverified_claims
-
-# Audiences that are any server: that of SciTokens and that of WLCG Common JWT Profiles.
-_ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
+from .auth import GraceDBAuth, describe
+from .credential import Origin
 
 
 def info(url: str | None = None) -> dict[str, Any]:
@@ -61,52 +53,6 @@ def info(url: str | None = None) -> dict[str, Any]:
     return {"versions": versions, **facts}
 
 
-def describe(
-    url: str | None, credential: CredentialAuth | None, problem: str | None = None
-) -> dict[str, Any]:
-    """Describe where a credential comes from, for `GraceDBAuth.describe`.
-
-    Parameters
-    ----------
-    url : str or None
-        A URL of the service.
-    credential : CredentialAuth or None
-        What was chosen, if anything could be.
-    problem : str, optional
-        Why not.
-
-    Returns
-    -------
-    dict
-        See `GraceDBAuth.describe`.
-    """
-    found = dict.fromkeys(("force_noauth", "token", "username and password"), "not given")
-    found.update(_token_places())
-    found["netrc"] = _netrc(url)
-    used = credential.place if credential is not None else None
-    if used in ("force_noauth", "username and password"):
-        found[used] = "given"
-    elif used is not None and used not in found:
-        found["token"], used = used, "token"
-    token = _token(credential, url) if isinstance(credential, SciTokenAuth) else None
-    if used == "netrc" and isinstance(credential, NetrcAuth) and not credential.hosts:
-        used = None
-    if problem is None and used in (None, "force_noauth"):
-        problem = "no credential"
-    if problem is None and token is not None and token["is_expired"]:
-        problem = "the token has expired"
-    if problem is None and url is not None and not Origin.of(url).is_secure:
-        problem = "a credential does not go over plain http"
-    return {
-        "url": url,
-        "places": [
-            {"place": place, "found": what, "used": place == used} for place, what in found.items()
-        ],
-        "token": token,
-        "problem": problem,
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print `info`, and try it out if asked.
 
@@ -139,84 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts["check"], facts["problem"] = _check(options.url)
     print(json.dumps(facts, indent=2) if options.json else "\n".join(_lines(facts)))
     return 0 if facts["problem"] is None else 1
-
-
-def _token_places() -> Iterator[tuple[str, str]]:
-    for source in discovery_places():
-        place = str(source)
-        if source.is_there:
-            try:
-                yield place, _time_left(expiry_of(source.read()))
-            except OSError as error:
-                yield place, error.strerror or str(error)
-            except ValueError as error:
-                yield place, str(error)
-        else:
-            yield place, "passed over: unreadable" if source.exists else "absent"
-
-
-def _netrc(url: str | None) -> str:
-    try:
-        auth = NetrcAuth(url)
-    except OSError as error:
-        return error.strerror or str(error)
-    except ValueError as error:
-        return str(error)
-    if auth.hosts:
-        return f"{auth.path} has {', '.join(sorted(auth.hosts))}"
-    if not os.path.exists(auth.path):
-        return f"{auth.path} is absent"
-    return f"{auth.path} has nothing" + (f" for {Origin.of(url).host}" if url else "")
-
-
-def _token(auth: SciTokenAuth, url: str | None) -> dict[str, Any]:
-    claims = unverified_claims(auth._token)
-    audience = claims.get("aud")
-    return {
-        "issuer": claims.get("iss"),
-        "subject": claims.get("sub"),
-        "audience": audience,
-        "audience_fits": None if url is None else _fits(audience, Origin.of(url)),
-        "scope": claims.get("scope"),
-        "issued": _date(claims.get("iat")),
-        "not_before": _date(claims.get("nbf")),
-        "expires": _date(claims.get("exp")),
-        "is_expired": expiry_of(auth._token) <= time.time(),
-    }
-
-
-def _fits(audience: Any, origin: Origin) -> bool:
-    """Tell whether a server takes tokens for this audience: one without is for all (RFC 7519)."""
-    audiences = audience if isinstance(audience, list) else [audience]
-    return audience is None or any(_is_server(str(each), origin) for each in audiences)
-
-
-def _is_server(audience: str, origin: Origin) -> bool:
-    if audience in _ANY_AUDIENCE or audience.lower() == origin.host:
-        return True
-    try:
-        return Origin.of(audience) == origin
-    except ValueError:
-        return False
-
-
-def _date(seconds: Any) -> str | None:
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
-
-
-def _time_left(expires_at: float) -> str:
-    seconds = expires_at - time.time()
-    if seconds == inf:
-        return "a token that does not expire"
-    text = "0 s"
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        if abs(seconds) >= unit:
-            text = f"{abs(seconds) // unit:.0f} {name}"
-            break
-    return f"a token that expires in {text}" if seconds > 0 else f"a token that expired {text} ago"
 
 
 def _check(url: str) -> tuple[str, str | None]:

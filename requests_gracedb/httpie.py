@@ -35,17 +35,7 @@ class GraceDBPlugin(AuthPlugin):  # type: ignore[misc]
     auth_parse = False
 
     def get_auth(self, username: str | None = None, password: str | None = None) -> AuthBase:
-        """Get the auth object for one request.
-
-        Parameters
-        ----------
-        username, password : str, optional
-            HTTPie passes neither.
-
-        Returns
-        -------
-        requests.auth.AuthBase
-        """
+        """Get the auth object for one request; HTTPie passes neither parameter."""
         return _Auth(self.raw_auth)
 
 

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError
-from requests.utils import rewind_body
 from urllib3 import BaseHTTPResponse, Retry
 from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import (
@@ -29,8 +28,9 @@ from urllib3.exceptions import (
 )
 from urllib3.util.util import reraise
 
-from .file import Pieces
-from .form import FormData
+from .body import is_repeatable, rewind
+
+_ELAPSED = "_elapsed_until_headers"  # an attribute of a response
 
 _logger = logging.getLogger(__name__)
 
@@ -87,49 +87,17 @@ class GraceDBRetry(Retry):
         super().__init__(total, **{**defaults, **kwargs})
 
     def new(self, **kw: Any) -> GraceDBRetry:
-        """Make the next of its kind, for `increment`.
-
-        Parameters
-        ----------
-        **kw
-            What is different in it.
-
-        Returns
-        -------
-        GraceDBRetry
-        """
+        """Make the next of its kind, for `increment`."""
         return super().new(**{"retry_after_limit": self.retry_after_limit, **kw})
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        """Tell whether a response is worth another request.
-
-        Parameters
-        ----------
-        method : str
-        status_code : int
-        has_retry_after : bool, default False
-            Whether the response has a Retry-After header.
-
-        Returns
-        -------
-        bool
-        """
+        """Tell whether a response is worth another request."""
         return _did_nothing(status_code, has_retry_after) or super().is_retry(
             method, status_code, has_retry_after
         )
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Get the value of Retry-After.
-
-        Parameters
-        ----------
-        response : urllib3.BaseHTTPResponse
-
-        Returns
-        -------
-        float or None
-            Seconds; None if there is no such header, or one that makes no sense.
-        """
+        """Get Retry-After in seconds, None if there is none or it makes no sense."""
         if not self.respect_retry_after_header:
             return None
         try:
@@ -146,22 +114,7 @@ class GraceDBRetry(Retry):
         _pool: ConnectionPool | None = None,
         _stacktrace: TracebackType | None = None,
     ) -> GraceDBRetry:
-        """Count an attempt.
-
-        Parameters
-        ----------
-        method, url : str, optional
-        response : urllib3.BaseHTTPResponse, optional
-            The answer, if there was one.
-        error : Exception, optional
-            What happened instead.
-        _pool, _stacktrace
-            What urllib3 hands on to raise an exception with.
-
-        Returns
-        -------
-        GraceDBRetry
-            For the next attempt.
+        """Count an attempt, and make the rule for the next.
 
         Raises
         ------
@@ -186,13 +139,7 @@ class GraceDBRetry(Retry):
             raise
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        """Wait before the next attempt, and log it.
-
-        Parameters
-        ----------
-        response : urllib3.BaseHTTPResponse, optional
-            The answer to the last one, if there was one.
-        """
+        """Wait before the next attempt, and log it."""
         retry_after = self.get_retry_after(response) if response is not None else None
         seconds = retry_after or self.get_backoff_time()
         last = self.history[-1]
@@ -262,32 +209,33 @@ class RetryAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """Send a request, more than once if need be.
-
-        Parameters
-        ----------
-        request, stream, timeout, verify, cert, proxies
-            See `requests.adapters.HTTPAdapter.send`.
-
-        Returns
-        -------
-        requests.Response
-        """
+        """Send a request, more than once if need be."""
+        kwargs = dict(stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
         adapter = self
-        hooks = request.hooks["response"]
         if not is_repeatable(request):
             adapter = self._with(Retry(0, read=False))
-        elif read_whole not in hooks and self._is_idempotent(request):
-            # Before the hooks of the user; and after them, where authentication may have put
-            # another response in place of the first.
-            hooks.insert(0, read_whole)
-            hooks.append(read_whole)
-        return super(RetryAdapter, adapter).send(
-            request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies
-        )
+        elif not stream and self.max_retries._is_method_retryable(request.method or ""):
+            return self._read_whole(request, kwargs)
+        return super(RetryAdapter, adapter).send(request, **kwargs)
 
-    def _is_idempotent(self, request: PreparedRequest) -> bool:
-        return self.max_retries._is_method_retryable(request.method or "")
+    def _read_whole(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Response:
+        """Send a request again also where the connection drops in the body of the response."""
+        hooks = request.hooks["response"]
+        if restore_elapsed not in hooks:
+            hooks.insert(0, restore_elapsed)
+        adapter = self
+        while True:
+            start = perf_counter()
+            response = super(RetryAdapter, adapter).send(request, **kwargs)
+            elapsed = timedelta(seconds=perf_counter() - start)
+            response.elapsed = vars(response)[_ELAPSED] = elapsed
+            try:
+                if response.status_code < 300:
+                    response.content
+                return response
+            except ChunkedEncodingError as error:
+                adapter = self._after(error, response)
+            rewind(request)
 
     def _with(self, max_retries: Retry) -> RetryAdapter:
         """Get the same adapter, with the same connections, for one request with another rule."""
@@ -309,65 +257,18 @@ class RetryAdapter(HTTPAdapter):
         return self._with(max_retries)
 
 
-def read_whole(response: Response, stream: bool = False, **kwargs: Any) -> Response:
-    """Read the body of a response, again and again if it breaks off; a response hook of requests.
+def restore_elapsed(response: Response, **kwargs: Any) -> None:
+    """Set ``elapsed`` to the time until the headers were there; a response hook of requests.
 
-    The adapter is done when the headers are there, so it is here that a connection drops which
-    drops in the body. It comes before and after the hooks of authentication and of the user.
+    `requests.Session.send` sets it when the adapter is done, which has read the body by then.
 
     Parameters
     ----------
     response : requests.Response
-        Of an idempotent request.
-    stream : bool, default False
-        Whether the caller wants to read the body, and does what there is to do.
     **kwargs
-        The other parameters of the request.
-
-    Returns
-    -------
-    requests.Response
-        One that has been read, unless ``stream`` is set.
-
-    Raises
-    ------
-    requests.exceptions.ChunkedEncodingError
-        The retries are used up.
+        The parameters of the request, which every response hook gets.
     """
-    adapter, request = getattr(response, "connection", None), response.request
-    while not stream and isinstance(adapter, RetryAdapter) and response.status_code < 300:
-        try:
-            response.content
-            break
-        except ChunkedEncodingError as error:
-            adapter = adapter._after(error, response)
-        if request._body_position is not None:
-            rewind_body(request)
-        start = perf_counter()
-        response = adapter.send(request, stream=stream, **kwargs)
-        response.elapsed = timedelta(seconds=perf_counter() - start)
-    return response
-
-
-def is_repeatable(request: PreparedRequest) -> bool:
-    """Tell whether the body of a request can be sent more than once.
-
-    Parameters
-    ----------
-    request : requests.PreparedRequest
-
-    Returns
-    -------
-    bool
-        False for the body of a generator, of a file without a position, and of all that is unknown.
-    """
-    # Of other iterables nobody knows whether they yield the same again: a progress bar around a
-    # generator yields nothing.
-    return (
-        request.body is None
-        or isinstance(request.body, (str, bytes, bytearray, memoryview, FormData, Pieces))
-        or isinstance(request._body_position, int)
-    )
+    response.elapsed = vars(response).get(_ELAPSED, response.elapsed)
 
 
 def _did_nothing(status_code: int, has_retry_after: bool) -> bool:
@@ -397,11 +298,10 @@ def _is_in_handshake(error: Exception) -> bool:
     """Tell whether a connection broke, or timed out, while it was being set up.
 
     urllib3 (2.8) has the same exceptions for that as for a connection that breaks later. What tells
-    them apart is where that was raised.
+    them apart is where that was raised: in `connect`, a public method of its connections.
     """
     original = error.original_error if isinstance(error, ProxyError) else error
     if isinstance(original, SSLError) and not _is_dropped(original):
         return False
     frames = walk_tb(_happened(error).__traceback__)
-    names = {frame.f_code.co_name for frame, _ in frames}
-    return not names.isdisjoint({"_validate_conn", "_prepare_proxy"})
+    return any(frame.f_code.co_name == "connect" for frame, _ in frames)

@@ -11,6 +11,7 @@ import stat
 import time
 import warnings
 from base64 import urlsafe_b64decode
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from math import inf
 from threading import Lock
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _MAXIMUM_SIZE = 64 * 1024  # bytes
 _B64TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _TMP = "/tmp"  # nosec: that it is this directory is what the specification says
+# Audiences that are any server: that of SciTokens and that of WLCG Common JWT Profiles.
+_ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
 _DEFAULT_LIFETIME = 600  # seconds, the default of scitokens.SciToken.serialize
 
 _logger = logging.getLogger(__name__)
@@ -115,55 +118,52 @@ class SciTokenAuth(CredentialAuth):
         return None
 
     def __repr__(self) -> str:
-        return f"<SciTokenAuth {self.place}, {_describe_expiry(self._expiry)}>"
+        date = _date(self._expiry)
+        expiry = "does not expire" if date is None else f"expires {date}"
+        return f"<SciTokenAuth {self.place}, {expiry}>"
 
     @property
     def place(self) -> str:
         """Where the token comes from."""
         return str(self._source)
 
-    def __getstate__(self) -> tuple[_Source, float | None, Origin | None]:
+    def __getstate__(self) -> tuple[_TokenSource, float | None, Origin | None]:
         return self._source, self._auth_reload_timeout, self.only_origin
 
-    def __setstate__(self, state: tuple[_Source, float | None, Origin | None]) -> None:
+    def __setstate__(self, state: tuple[_TokenSource, float | None, Origin | None]) -> None:
         self._start(*state[:2])
         self.only_origin = state[2]
 
     def authorization(self, origin: Origin) -> str:
-        """Get the value of the Authorization header.
-
-        Parameters
-        ----------
-        origin : Origin
-            Any.
-
-        Returns
-        -------
-        str
-        """
+        """Get the value of the Authorization header."""
         authorization = self._authorization
         if time.time() >= self._reload_at:
             self._reload(authorization)
         return self._authorization
 
     def renewed(self, rejected: str) -> str | None:
-        """Read the token again, if that was not done since the rejected one was read.
-
-        Parameters
-        ----------
-        rejected : str
-            The value of the Authorization header that a server rejected.
-
-        Returns
-        -------
-        str or None
-            Another value, or None if the file holds the rejected token still.
-        """
+        """Read the token again, if that was not done since the rejected one was read."""
         if self._auth_reload_timeout is not None and self._source.is_external:
             self._reload(rejected)
         return self._authorization if self._authorization != rejected else None
 
-    def _start(self, source: _Source, auth_reload_timeout: float | None) -> None:
+    def describe(self) -> dict[str, Any]:
+        """Tell the claims of the token, and whether they fit the only origin that gets it."""
+        claims = unverified_claims(self._token)
+        audience = claims.get("aud")
+        return {
+            "issuer": claims.get("iss"),
+            "subject": claims.get("sub"),
+            "audience": audience,
+            "audience_fits": self.only_origin and _fits(audience, self.only_origin),
+            "scope": claims.get("scope"),
+            "issued": _date(claims.get("iat")),
+            "not_before": _date(claims.get("nbf")),
+            "expires": _date(claims.get("exp")),
+            "is_expired": self._expiry <= time.time(),
+        }
+
+    def _start(self, source: _TokenSource, auth_reload_timeout: float | None) -> None:
         self._source = source
         self._auth_reload_timeout = auth_reload_timeout
         self._lock = Lock()
@@ -200,7 +200,7 @@ class SciTokenAuth(CredentialAuth):
                 self._use(token)
 
 
-def discovery_places() -> list[_TokenFile | _TokenVariable]:
+def discovery_places() -> list[_TokenSource]:
     """List the places of WLCG Bearer Token Discovery, whether there is a token or not.
 
     Returns
@@ -217,6 +217,27 @@ def discovery_places() -> list[_TokenFile | _TokenVariable]:
     )
     files = [_TokenFile(os.path.abspath(path)) for path in paths if path]
     return [_TokenVariable("BEARER_TOKEN"), *files]
+
+
+def describe_places() -> Iterator[tuple[str, str]]:
+    """Tell what there is in each place of WLCG Bearer Token Discovery.
+
+    Yields
+    ------
+    tuple of two str
+        A place, and what was found there. No secrets.
+    """
+    for source in discovery_places():
+        place = str(source)
+        if source.is_there:
+            try:
+                yield place, _time_left(expiry_of(source.read()))
+            except OSError as error:
+                yield place, error.strerror or str(error)
+            except ValueError as error:
+                yield place, str(error)
+        else:
+            yield place, "passed over: unreadable" if source.exists else "absent"
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
@@ -259,7 +280,41 @@ def expiry_of(token: str) -> float:
         return inf
 
 
-def _source(token: Token) -> _Source:
+def _fits(audience: Any, origin: Origin) -> bool:
+    """Tell whether a server takes tokens for this audience: one without is for all (RFC 7519)."""
+    audiences = audience if isinstance(audience, list) else [audience]
+    return audience is None or any(_is_server(str(each), origin) for each in audiences)
+
+
+def _is_server(audience: str, origin: Origin) -> bool:
+    if audience in _ANY_AUDIENCE or audience.lower() == origin.host:
+        return True
+    try:
+        return Origin.of(audience) == origin
+    except ValueError:
+        return False
+
+
+def _date(seconds: Any) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _time_left(expires_at: float) -> str:
+    seconds = expires_at - time.time()
+    if seconds == inf:
+        return "a token that does not expire"
+    text = "0 s"
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if abs(seconds) >= unit:
+            text = f"{abs(seconds) // unit:.0f} {name}"
+            break
+    return f"a token that expires in {text}" if seconds > 0 else f"a token that expired {text} ago"
+
+
+def _source(token: Token) -> _TokenSource:
     if isinstance(token, (str, os.PathLike)):
         return _TokenFile(os.path.abspath(token))
     from scitokens import SciToken
@@ -271,10 +326,25 @@ def _source(token: Token) -> _Source:
     )
 
 
-class _TokenFile:
+class _TokenSource:
     is_external = True
     warning = ""
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything, were it unreadable."""
+        return True
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something to read."""
+        return True
+
+    def read(self) -> str:
+        raise NotImplementedError
+
+
+class _TokenFile(_TokenSource):
     def __init__(self, path: str) -> None:
         self._path = path
 
@@ -309,10 +379,7 @@ class _TokenFile:
             self.warning = f"other users can read the {self}: run chmod 600 {self._path}"
 
 
-class _TokenVariable:
-    is_external = True
-    warning = ""
-
+class _TokenVariable(_TokenSource):
     def __init__(self, name: str) -> None:
         self._name = name
 
@@ -331,9 +398,8 @@ class _TokenVariable:
         return _bearer_token(os.fsencode(os.environ.get(self._name, "")), str(self))
 
 
-class _TokenObject:
+class _TokenObject(_TokenSource):
     is_external = False
-    warning = ""
 
     def __init__(self, token: SciToken) -> None:
         self._token = token
@@ -368,9 +434,6 @@ class _TokenObject:
             return _DEFAULT_LIFETIME
 
 
-_Source = Union[_TokenFile, _TokenVariable, _TokenObject]
-
-
 def _bearer_token(content: bytes, name: str) -> str:
     # Nothing of the content may get into a message, nor into an exception chained to it.
     token = content.strip()
@@ -385,13 +448,6 @@ def _bearer_token(content: bytes, name: str) -> str:
 
 def _decoded(part: str) -> bytes:
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))
-
-
-def _describe_expiry(expiry: float) -> str:
-    try:
-        return f"expires {datetime.fromtimestamp(expiry, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError, OSError):
-        return "does not expire"
 
 
 def _is_cut_off(token: str, previous: str) -> bool:

@@ -55,22 +55,7 @@ class TimeoutAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """Send a request.
-
-        Parameters
-        ----------
-        request, stream, timeout, verify, cert, proxies
-            See `requests.adapters.HTTPAdapter.send`.
-
-        Returns
-        -------
-        requests.Response
-
-        Raises
-        ------
-        requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout
-            The server did not answer in time.
-        """
+        """Send a request, with the timeout of the adapter if it has none of its own."""
         if timeout is None:
             timeout = self.timeout
         return super().send(

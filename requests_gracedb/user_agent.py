@@ -8,7 +8,7 @@ from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from requests.utils import default_user_agent
 
-from . import __version__
+from ._version import __version__
 
 _DEFAULT_OF_REQUESTS = default_user_agent()
 
@@ -49,14 +49,7 @@ class UserAgentAdapter(HTTPAdapter):
         return {**super().__getstate__(), "user_agent": self.user_agent}
 
     def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
-        """Set the User-Agent header.
-
-        Parameters
-        ----------
-        request : requests.PreparedRequest
-        **kwargs
-            The parameters of `requests.adapters.HTTPAdapter.send`.
-        """
+        """Set the User-Agent header."""
         super().add_headers(request, **kwargs)
         if request.headers.get("User-Agent") in (None, _DEFAULT_OF_REQUESTS):
             request.headers["User-Agent"] = self.user_agent

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
 import trustme
 from coverage import Coverage
+from requests.adapters import HTTPAdapter
 
-from requests_gracedb import GraceDBAdapter, scitoken
+from requests_gracedb import GraceDBAdapter, retry, scitoken
+from requests_gracedb.testing import GraceDBServer
 
-from .gracedb_server import GraceDBServer
 from .loopback_server import LoopbackServer
+
+TOP = Path(__file__).parent.parent
+
+# An event file with everything in it that a form could stumble over.
+CONTENT = b"<LIGO_LW>\r\n\r\n--\r\n\0\xff</LIGO_LW>\n"
 
 # A user that nobody is.
 NOBODY = 4_000_000_000
@@ -104,18 +111,35 @@ def tls_server(tls: ssl.SSLContext) -> Iterator[LoopbackServer]:
 @pytest.fixture
 def session(ca_bundle: str) -> Iterator[requests.Session]:
     """A plain session with a GraceDBAdapter on everything."""
-    with requests.Session() as session:
-        session.verify = ca_bundle
-        adapter = GraceDBAdapter()
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
+    with mounted(GraceDBAdapter(), ca_bundle) as session:
         yield session
+
+
+class Waits(list[float]):
+    """What the retries have in place of the time module: nobody waits, and every wait is noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Callable[[], object]] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.append(seconds)
+        if self.events:
+            self.events.pop(0)()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """The waits between two attempts, and what is to happen during each of them."""
+    waits = Waits()
+    monkeypatch.setattr(retry, "time", waits)
+    return waits
 
 
 @pytest.fixture(scope="session")
 def gracedb() -> Iterator[GraceDBServer]:
     """A GraceDB."""
-    with GraceDBServer() as server:
+    with GraceDBServer(throttle=None, count_cache=0) as server:
         yield server
 
 
@@ -123,6 +147,27 @@ def gracedb() -> Iterator[GraceDBServer]:
 def token_file(tmp_path: Path) -> Path:
     """A file with a token in it that does not expire."""
     return write_token(tmp_path / "token", make_token(name="first"))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are opened for a token."""
+    names: list[str] = []
+
+    def recording_open(name: str, mode: str, buffering: int) -> io.FileIO:
+        names.append(name)
+        return open(name, "rb", buffering=0)
+
+    monkeypatch.setattr(scitoken, "open", recording_open, raising=False)
+    return names
+
+
+@pytest.fixture
+def event_file(tmp_path: Path) -> Path:
+    """A file to upload."""
+    path = tmp_path / "coinc.xml"
+    path.write_bytes(CONTENT)
+    return path
 
 
 @pytest.fixture
@@ -137,6 +182,15 @@ def unmeasured() -> Iterator[None]:
     yield
     for measured in reversed(stopped):
         measured.start()
+
+
+def mounted(adapter: HTTPAdapter, verify: bool | str = True) -> requests.Session:
+    """Make a plain session with an adapter on everything."""
+    session = requests.Session()
+    session.verify = verify
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
 
 
 def write_token(path: Path, token: str | bytes) -> Path:
@@ -164,3 +218,11 @@ def write_netrc(home: Path, *entries: str) -> Path:
 def basic(username: str, password: str) -> str:
     """Make the header of basic authentication."""
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def everything_in(error: BaseException | None) -> str:
+    """Get all that an exception, and those chained to it, could show somebody."""
+    if error is None:
+        return ""
+    own = f"{error!s} {error!r} {error.args} {vars(error)}"
+    return own + everything_in(error.__cause__) + everything_in(error.__context__)

@@ -1,6 +1,6 @@
 """An HTTP/1.1 server on loopback that records what arrives and answers by script.
 
-For GraceDB itself there is `tests.gracedb_server`; this one is for what GraceDB never does: odd
+For GraceDB itself there is `requests_gracedb.testing`; this one is for what GraceDB never does: odd
 statuses, redirects between origins, answers that break off.
 """
 
@@ -20,6 +20,9 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 from types import TracebackType
 from typing import Union
 from urllib.parse import urlsplit, urlunsplit
+
+# How often a server looks whether it is to stop, in seconds: every test waits for that.
+POLL = 0.001
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,6 @@ def half_an_answer(handler: Handler) -> None:
 def half_a_body(handler: Handler) -> None:
     """Close the connection before the end that Content-Length tells."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ")
-    handler.drop()
-
-
-def answer_and_drop(handler: Handler) -> None:
-    """Close the connection after the answer, which did not say so."""
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole")
     handler.drop()
 
 
@@ -148,7 +145,7 @@ class LoopbackServer:
         self.url = f"{scheme}://localhost:{self.port}"
 
     def __enter__(self) -> LoopbackServer:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL,))
         self._thread.start()
         return self
 
@@ -284,7 +281,7 @@ class ProxyServer:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> ProxyServer:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL,))
         self._thread.start()
         return self
 

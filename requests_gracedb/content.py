@@ -1,0 +1,165 @@
+"""What a part of a form holds: memory, a file on disk, an open file, or a copy."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from http.client import HTTPResponse
+from io import BufferedRandom, BufferedReader, BytesIO, FileIO
+from typing import IO, Any, Union
+
+#: How many bytes to read and to write at once.
+BLOCK_SIZE = 256 * 1024
+
+#: What is content by itself.
+TEXT = str, bytes, bytearray, memoryview
+
+_BUFFERED = BufferedReader, BufferedRandom
+
+
+class MemoryContent:
+    """Text or bytes."""
+
+    def __init__(self, content: str | bytes | bytearray | memoryview, start: int = 0) -> None:
+        self._content = content.encode() if isinstance(content, str) else bytes(content)
+        self._start = start
+        self.size = max(0, len(self._content) - start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(self._start, len(self._content), BLOCK_SIZE):
+            yield self._content[start : start + BLOCK_SIZE]
+
+
+class FileContent:
+    """A regular file, read at places of its own: threads and processes may share its position."""
+
+    def __init__(
+        self,
+        name: str,
+        opened: Callable[[], AbstractContextManager[IO[bytes]]],
+        end: int,
+        start: int = 0,
+    ) -> None:
+        self._name = name
+        self._opened = opened
+        self._end = end
+        self._start = min(start, end)
+        self.size = end - self._start
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            with self._opened() as file:
+                descriptor = file.fileno()
+                offset = self._start
+                is_changed = os.fstat(descriptor).st_size != self._end
+                while not is_changed and offset < self._end:
+                    block = os.pread(descriptor, min(self._end - offset, BLOCK_SIZE), offset)
+                    offset += len(block)
+                    is_changed = not block
+                    if block:
+                        yield block
+                if is_changed or os.pread(descriptor, 1, self._end):
+                    raise RuntimeError(
+                        f"{self._name} no longer has the {self.size} bytes that it had when the "
+                        "form was made: wait until it is written, and make the form anew"
+                    )
+        except (OSError, ValueError) as error:
+            raise RuntimeError(f"cannot read {self._name} while it is sent: {error}") from error
+
+
+Content = Union[MemoryContent, FileContent]
+
+
+def content_of(name: str, filename: str | bytes | None, content: Any) -> Content:
+    """Get the content of a file of a form.
+
+    Parameters
+    ----------
+    name : str
+        The name of the field, for messages.
+    filename : str, bytes or None
+        A path, or ``"-"`` for standard input, where there is no ``content``.
+    content : os.PathLike, file, str, bytes, bytearray, memoryview or None
+
+    Returns
+    -------
+    MemoryContent or FileContent
+
+    Raises
+    ------
+    OSError, ValueError, TypeError
+        See `~requests_gracedb.FormData`.
+    """
+    if isinstance(content, os.PathLike):
+        return _file_on_disk(os.fsdecode(content))
+    if isinstance(content, TEXT):
+        return MemoryContent(content)
+    if hasattr(content, "read"):
+        return _open_file(content, os.fsdecode(filename or name))
+    if content is not None or filename is None:
+        raise TypeError(
+            f"the file of field {name!r} must be a path, an open file, bytes or str, "
+            f"not {type(content).__name__}"
+        )
+    return _standard_input() if filename in ("-", b"-") else _file_on_disk(os.fsdecode(filename))
+
+
+def _open_file(file: IO[Any], name: str) -> Content:
+    # Of these types it is known what reading them gives, and from where. Of others it is not: some
+    # can go to their end, and not come back.
+    if type(file) is BytesIO:
+        return MemoryContent(file.getvalue(), file.tell())
+    raw: object = getattr(file, "raw", None) if type(file) in _BUFFERED else file
+    if type(raw) is FileIO and raw.readable():
+        file.flush()
+        status = os.fstat(raw.fileno())
+        if stat.S_ISREG(status.st_mode):
+            return FileContent(name, partial(_left_open, file), status.st_size, file.tell())
+    return _copy(name, file)
+
+
+def _file_on_disk(path: str) -> FileContent:
+    path = os.path.abspath(path)
+    opened = partial(FileIO, path)
+    with opened() as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode):
+            return FileContent(path, opened, status.st_size)
+        return _copy(path, file)
+
+
+def _standard_input() -> FileContent:
+    if sys.stdin is None:
+        raise ValueError("there is no standard input to read a file from")
+    content = _copy("standard input", getattr(sys.stdin, "buffer", sys.stdin))
+    if not content.size:
+        raise ValueError("there is nothing in standard input, which can be read once only")
+    return content
+
+
+def _left_open(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    return nullcontext(file)
+
+
+def _copy(name: str, file: IO[Any]) -> FileContent:
+    """Copy to a temporary file, which can be measured and reread, and vanishes with the form."""
+    with ExitStack() as stack:
+        copy = stack.enter_context(tempfile.TemporaryFile())
+        while block := file.read(BLOCK_SIZE):
+            copy.write(block.encode() if isinstance(block, str) else block)
+        if block is None:
+            problem = "there is more to come, and it does not wait for that: make it blocking"
+            raise BlockingIOError(errno.EAGAIN, problem, name)
+        if isinstance(file, HTTPResponse) and file.length:
+            raise OSError(f"{name} broke off: the server did not send the last {file.length} bytes")
+        copy.flush()
+        content = FileContent(name, partial(_left_open, copy), copy.tell())
+        weakref.finalize(content, stack.pop_all().close)
+    return content
