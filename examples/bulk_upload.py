@@ -95,7 +95,7 @@ def _local_cluster(workers: int) -> LocalCluster:
     try:
         # With TLS: whoever gets at a scheduler can have its workers do anything, in your name.
         return LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, security=True,
+            n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0", security=True,
             silence_logs=logging.CRITICAL,
         )
     finally:

@@ -57,7 +57,7 @@ class Answer:
         """Send the answer. Its text may have the seconds of the rule in it, and the URL."""
         values = {
             "seconds": f"{rule.seconds:.0f}",
-            "origin": f"{environ['wsgi.url_scheme']}://{environ['HTTP_HOST']}",
+            "origin": f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}",
             "target": quote(environ["PATH_INFO"], safe=""),
         }
         body = self.body.replace("{seconds}", values["seconds"]).encode()

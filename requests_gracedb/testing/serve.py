@@ -149,10 +149,12 @@ class Server(BaseApplication):
             "end_fault": self._faults.remove,
             "reset": self._reset,
         }
-        for line in os.fdopen(0):
-            command, arguments = json.loads(line)
-            print(json.dumps(commands[command](**arguments)), flush=True)
-        os.kill(os.getppid(), signal.SIGINT)
+        try:
+            for line in os.fdopen(0):
+                command, arguments = json.loads(line)
+                print(json.dumps(commands[command](**arguments)), flush=True)
+        finally:
+            os.kill(os.getppid(), signal.SIGINT)
 
     def _reset(self) -> None:
         self._faults.clear()
