@@ -40,9 +40,9 @@ class LogEntry:
     number: int
     comment: str
     issuer: str
-    tags: dict[str, str] = field(default_factory=dict)  # By name, with what is displayed.
     filename: str = ""
     version: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)  # By name, with what is displayed.
     created: str = field(default_factory=now)
 
 
@@ -108,12 +108,11 @@ class Record(Searchable):
         return names
 
     def add_log(
-        self, comment: str, issuer: str, tags: Mapping[str, str] = {}, name: str = "",
-        file: StoredFile | None = None,
+        self, comment: str, issuer: str, name: str = "", file: StoredFile | None = None
     ) -> LogEntry:
         """Add a comment, and the file that it is about if there is one."""
         version = self.add_file(name, file) if file else None
-        entry = LogEntry(len(self.log) + 1, comment, issuer, dict(tags), name, version)
+        entry = LogEntry(len(self.log) + 1, comment, issuer, name, version)
         self.log.append(entry)
         return entry
 

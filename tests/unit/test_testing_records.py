@@ -79,10 +79,11 @@ def test_a_file_with_a_comma_in_its_name_is_lost(
     assert "a,b.txt" not in session.get(event["files"]).json()
 
 
-def test_a_log_entry_with_a_label_that_there_is_not_is_refused_and_kept(
-    session: requests.Session, event: dict[str, str]
+@pytest.mark.parametrize("fields", [{"label": "NONSENSE"}, {"tagname": "a/b"}])
+def test_a_log_entry_with_a_label_or_tag_that_cannot_be_is_refused_and_kept(
+    session: requests.Session, event: dict[str, str], fields: dict[str, str]
 ) -> None:
-    assert post_log(session, event["log"], label="NONSENSE").status_code == 400
+    assert post_log(session, event["log"], **fields).status_code == 400
     assert session.get(event["log"]).json()["numRows"] == 2
 
 

@@ -65,7 +65,7 @@ class Events(Lists):
         fields["search"] = fields["search"] or None
         fields["content_id"] = fields["content_id"] and str(fields["content_id"])
         event = STATE.add_event(request.user.name, **fields)
-        event.add_log("Original Data", request.user.name, name=upload.name, file=file)
+        event.add_log("Original Data", request.user.name, upload.name, file)
         for name in labels:
             event.add_label(name, request.user.name)
         data = shapes.event(event, self.api)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
@@ -15,7 +16,7 @@ from ..faults import STORE_FILE_ONLY
 from ..state import LogEntry, StoredFile
 from ..vocabulary import LABELS, TAGS
 from . import shapes
-from .base import JSON, RecordView, Text, created, store, valid_label, validated
+from .base import JSON, RecordView, Refused, Text, created, store, valid_label, validated
 
 
 class Files(RecordView):
@@ -72,13 +73,14 @@ class Log(RecordView):
         return Response({"numRows": len(entries), "start": 0, name: entries})
 
     def post(self, request: Request, **_: str) -> Response:
-        """Add one, and then its label: a label that is refused leaves the comment behind."""
+        """Add one, then its tags and its label: if one is refused, the comment stays."""
         data = validated(LogSerializer, request.data)
         name, file = _stored(data.get("upload"))
         if file and request.META.get(STORE_FILE_ONLY):
             self.record.add_file(name, file)
             return Response()
-        entry = self.record.add_log(data["comment"], request.user.name, _tags(data), name, file)
+        entry = self.record.add_log(data["comment"], request.user.name, name, file)
+        entry.tags.update(_tags(data))
         if data.get("label"):
             self.record.add_label(valid_label(data["label"]), request.user.name)
         answer = self._describe(entry)
@@ -97,8 +99,15 @@ def _stored(upload: UploadedFile | None) -> tuple[str, StoredFile | None]:
 
 def _tags(data: JSON) -> dict[str, str]:
     displayed = iter(data.get("displayName") or [])
-    names = data.get("tagname") or []
+    names = map(_valid_tag, data.get("tagname") or [])
     return {name: next(displayed, TAGS.get(name, "")) for name in names}
+
+
+def _valid_tag(name: str) -> str:
+    """Answer that this cannot be a tag, if so."""
+    if not re.fullmatch(r"[\w -]+", name):
+        raise Refused({"error": f"{name} is not a valid tag."})
+    return name
 
 
 class LogView(RecordView):
@@ -144,7 +153,7 @@ class Tags(LogView):
 
     def add(self, name: str, displayed: str | None) -> Response:
         """Add a tag, and say so."""
-        self.entry.tags.setdefault(name, displayed or TAGS.get(name, ""))
+        self.entry.tags.setdefault(_valid_tag(name), displayed or TAGS.get(name, ""))
         answer = shapes.tag(self.entry, name, self.entry_url)
         return created(answer, f"{self.entry_url}/tag/{name}")
 
