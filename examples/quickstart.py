@@ -91,8 +91,9 @@ def _reload_token(
 def look_around(url: str) -> None:
     """Read what a GraceDB at this URL shows to whoever has a credential, or to everyone."""
     with requests.Session() as session:
-        # Whoever waits at a terminal wants to know of a fault at once.
-        session.mount(url, GraceDBAdapter(user_agent="quickstart/1.0", max_retries=0))
+        # Whoever waits at a terminal wants to know of a fault at once, of a black hole, too.
+        adapter = GraceDBAdapter(user_agent="quickstart/1.0", timeout=(2, 3), max_retries=0)
+        session.mount(url, adapter)
         session.auth = GraceDBAuth(url)
         version = session.get(url).json().get("server-version", "of unknown version")
         _tell("server", f"GraceDB {version}, {url}")

@@ -10,6 +10,7 @@ from .credential import AuthAdapter, InsecureTransportError
 from .errors import ErrorAdapter
 from .file import FileAdapter
 from .form import FormData
+from .redirect import RedirectAdapter
 from .retry import GraceDBRetry, RetryAdapter
 from .scitoken import SciTokenAuth
 from .timeout import TimeoutAdapter
@@ -28,6 +29,7 @@ __all__ = (
     "InsecureTransportError",
     "NetrcAuth",
     "NoAuth",
+    "RedirectAdapter",
     "RetryAdapter",
     "SciTokenAuth",
     "Session",

@@ -11,6 +11,7 @@ from .connection import ConnectionAdapter
 from .credential import AuthAdapter
 from .errors import ErrorAdapter
 from .file import FileAdapter
+from .redirect import RedirectAdapter
 from .retry import DEFAULT_RETRIES, RetryAdapter
 from .timeout import DEFAULT_TIMEOUT, TimeoutAdapter, TimeoutTypes
 from .user_agent import UserAgentAdapter
@@ -18,6 +19,7 @@ from .user_agent import UserAgentAdapter
 
 class GraceDBAdapter(
     AuthAdapter,
+    RedirectAdapter,
     ErrorAdapter,
     FileAdapter,
     UserAgentAdapter,
@@ -27,8 +29,9 @@ class GraceDBAdapter(
 ):
     """The adapter to mount on a session for GraceDB and services like it.
 
-    It does what each of its bases does, and nothing besides: `AuthAdapter`, `ErrorAdapter`,
-    `FileAdapter`, `UserAgentAdapter`, `RetryAdapter`, `TimeoutAdapter` and `ConnectionAdapter`.
+    It does what each of its bases does, and nothing besides: `AuthAdapter`, `RedirectAdapter`,
+    `ErrorAdapter`, `FileAdapter`, `UserAgentAdapter`, `RetryAdapter`, `TimeoutAdapter` and
+    `ConnectionAdapter`.
     Mounted on the prefix of a server, it leaves the session as it was for every other URL.
 
     Parameters

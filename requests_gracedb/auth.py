@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from .basic import BasicAuth, NetrcAuth, describe_netrc
-from .credential import CredentialAuth, Origin
-from .scitoken import SciTokenAuth, Token, describe_places
+from .credential import CredentialAuth, Origin, Secret, shown
+from .scitoken import (
+    SciTokenAuth,
+    Token,
+    TokenSource,
+    describe_places,
+    discovered,
+    token_source,
+)
+
+_logger = logging.getLogger(__name__)
 
 _NOTHING_FOUND = (
     "no credential found: get a token, e.g. with htgettoken, or pass token=, or username= and "
-    "password=, or add the host to your netrc file"
+    "password=, or add the host to your netrc file. requests-gracedb URL tells what was passed over"
 )
 
 
@@ -25,27 +35,30 @@ class GraceDBAuth(AuthBase):
     1. ``force_noauth``: no credential at all, see `NoAuth`.
     2. ``token``: a bearer token, see `SciTokenAuth`.
     3. ``username`` and ``password``: basic authentication (RFC 7617).
-    4. A bearer token in the places of WLCG Bearer Token Discovery, see `SciTokenAuth.discover`.
+    4. A bearer token that has not expired, and is not for another server, in the places of WLCG
+       Bearer Token Discovery and HTCondor's, see `SciTokenAuth.discover`.
     5. The netrc file, see `NetrcAuth`.
+    6. With ``auth_reload``, a token of 4 that has expired, but may be renewed.
 
     The credential goes to the origin (scheme, host, port) of ``url`` and to no other; without
-    ``url``, to that of each request. It never follows a redirect to another origin, and goes over
-    plain http to loopback hosts only. With `AuthAdapter`, of which `GraceDBAdapter` is one, it is
-    also the only one that a redirect leaves on the request; requests alone would put netrc's in its
+    ``url``, to that of each request. It goes over plain http to loopback hosts only. With
+    `AuthAdapter`, of which `GraceDBAdapter` is one, it follows no redirect to another origin, and
+    is the only one that a redirect leaves on the request; requests alone would put netrc's in its
     place.
 
     Parameters
     ----------
     url : str, optional
         A URL of the service. Only its origin counts.
-    token : str, os.PathLike or scitokens.SciToken, optional
-        The name of a file that holds a bearer token, or a token.
+    token : str, os.PathLike, bytes or scitokens.SciToken, optional
+        The name of a file that holds a bearer token; or a token, as `bytes` or SciToken. It is used
+        whatever it says.
     username, password : str, optional
         Both or neither.
     force_noauth : bool, default False
         Whether to use no credential, wherever one may be found.
     fail_if_noauth : bool, default False
-        Whether it is an error to find no credential.
+        Whether it is an error to have no credential for ``url``, or a token that has expired.
     auth_reload : bool, default False
         Whether to read the token again before it expires, and when the server rejects it.
     auth_reload_timeout : float, default 300
@@ -55,13 +68,13 @@ class GraceDBAuth(AuthBase):
     ------
     ValueError
         ``force_noauth`` goes with ``fail_if_noauth``, or ``username`` without ``password`` or the
-        other way round; ``fail_if_noauth`` is set and there is no credential (without ``url`` and
-        with a netrc file, it is raised by the request for whose host there is none); ``url`` is not
-        an http or https URL; what was found is malformed.
+        other way round; ``fail_if_noauth`` is set and there is no credential, or one that has
+        expired (without ``url`` and with a netrc file, it is raised by the request for whose host
+        there is none); ``url`` is not an http or https URL; what was found is malformed.
     OSError
         The token file or the netrc file cannot be read, or is open to other users.
     TypeError
-        ``token`` is neither a path nor a `scitokens.SciToken`.
+        ``token`` is neither a path, nor `bytes`, nor a `scitokens.SciToken`.
 
     Warns
     -----
@@ -84,23 +97,31 @@ class GraceDBAuth(AuthBase):
         auth_reload: bool = False,
         auth_reload_timeout: float = 300,
     ) -> None:
-        if force_noauth and fail_if_noauth:
-            raise ValueError("force_noauth and fail_if_noauth exclude each other")
-        if (username is None) != (password is None):
-            raise ValueError("username and password go together: give both or neither")
-        self._source = source = self._choose(
-            url, token, username, password, force_noauth, auth_reload, auth_reload_timeout
-        )
+        try:
+            named = None if token is None else token_source(token)
+        finally:
+            del token  # No frame of a traceback shows it.
+        if isinstance(password, str):
+            password = Secret(password)
+        _refuse_contradictions(username, password, force_noauth, fail_if_noauth)
+        reload = auth_reload, auth_reload_timeout
+        self._source = _choose(url, named, username, password, force_noauth, reload)
+        self._url = url and shown(url)
         if url is not None and not force_noauth:
-            source.only_origin = Origin.of(url)
-        if fail_if_noauth and isinstance(source, NetrcAuth) and not source.hosts:
-            raise ValueError(_NOTHING_FOUND)
-        self._url = url
-        # Without a URL, it is each request's own host that netrc may have nothing for.
-        self._fail_if_noauth = fail_if_noauth and url is None
+            self._source.only_origin = Origin.of(url)
+        self._fail_if_noauth = fail_if_noauth
+        self._check()
 
     def __repr__(self) -> str:
-        return f"<GraceDBAuth {self._source!r}>"
+        return f"<GraceDBAuth {vars(self).get('_source')!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GraceDBAuth):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._source)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Authenticate a request, as requests asks of an auth object.
@@ -110,11 +131,14 @@ class GraceDBAuth(AuthBase):
         InsecureTransportError
             There is a credential and the request would show it to the network. Nothing was sent.
         ValueError
-            ``fail_if_noauth`` is set and netrc has nothing for the host.
+            ``fail_if_noauth`` is set, and the token has expired, or netrc has nothing for the host.
+            Nothing was sent.
         """
         request = self._source(request)
-        if self._fail_if_noauth and "Authorization" not in request.headers:
-            raise ValueError(_NOTHING_FOUND)
+        if self._fail_if_noauth and self._source.is_for(request):
+            self._check()
+            if "Authorization" not in request.headers:
+                raise ValueError(_NOTHING_FOUND)
         return request
 
     def describe(self) -> dict[str, Any]:
@@ -123,29 +147,25 @@ class GraceDBAuth(AuthBase):
         Returns
         -------
         dict
-            ``url``; ``places``, a list of dicts of which each has ``place``, ``found`` and
-            ``used``; ``token``, a dict with the claims of the token that is used, or None;
-            ``problem``, what keeps the credential from being used, or None. No secret is in it.
+            ``url``, without user and query; ``places``, a list of dicts of which each has
+            ``place``, ``found`` and ``used``; ``token``, a dict with the claims of the token that
+            is used, or None; ``problem``, what keeps the credential from being used, or None. No
+            secret is in it.
         """
         return describe(self._url, self._source)
 
-    @staticmethod
-    def _choose(
-        url: str | None,
-        token: Token | None,
-        username: str | None,
-        password: str | None,
-        force_noauth: bool,
-        auth_reload: bool,
-        auth_reload_timeout: float,
-    ) -> CredentialAuth:
-        if force_noauth:
-            return NoAuth()
-        if token is not None:
-            return SciTokenAuth(token, auth_reload, auth_reload_timeout)
-        if username is not None and password is not None:
-            return BasicAuth(username, password)
-        return SciTokenAuth.discover(auth_reload, auth_reload_timeout) or NetrcAuth(url)
+    def _key(self) -> tuple[Any, ...]:
+        return self._source, self._fail_if_noauth
+
+    def _check(self) -> None:
+        """Raise an exception if there must be a credential, and is none, or an expired one."""
+        source = self._source
+        if not self._fail_if_noauth:
+            return
+        if isinstance(source, NetrcAuth) and not source.hosts:
+            raise ValueError(_NOTHING_FOUND)
+        if isinstance(source, SciTokenAuth) and source.is_expired():
+            raise ValueError(f"{source.problem()}: get a new token, e.g. with htgettoken")
 
 
 class NoAuth(CredentialAuth):
@@ -161,7 +181,7 @@ class NoAuth(CredentialAuth):
 
     @property
     def place(self) -> str:
-        """Where no credential comes from."""
+        """What `GraceDBAuth.describe` calls it."""
         return "force_noauth"
 
     def authorization(self, origin: Origin) -> None:
@@ -194,22 +214,62 @@ def describe(
         See `GraceDBAuth.describe`.
     """
     found = dict.fromkeys(("force_noauth", "token", "username and password"), "not given")
-    found.update(describe_places())
+    found.update(describe_places(None if url is None else Origin.of(url)))
     found["netrc"] = describe_netrc(url)
     used = _used(credential)
     if isinstance(credential, (NoAuth, BasicAuth)):
         found[credential.place] = "given"
-    elif used is not None and used not in found:
-        found["token"], used = used, "token"
+    elif isinstance(credential, SciTokenAuth) and not credential.is_found:
+        found["token"], used = credential.place, "token"
     token = None if credential is None else credential.describe()
     return {
-        "url": url,
+        "url": url and shown(url),
         "places": [
             {"place": place, "found": what, "used": place == used} for place, what in found.items()
         ],
         "token": token,
-        "problem": problem or _problem(url, used, token),
+        "problem": problem or _problem(url, used, credential),
     }
+
+
+def _refuse_contradictions(
+    username: str | None, password: str | None, force_noauth: bool, fail_if_noauth: bool
+) -> None:
+    if force_noauth and fail_if_noauth:
+        raise ValueError("force_noauth and fail_if_noauth exclude each other")
+    if (username is None) != (password is None):
+        raise ValueError("username and password go together: give both or neither")
+
+
+def _choose(
+    url: str | None,
+    token: TokenSource | None,
+    username: str | None,
+    password: str | None,
+    force_noauth: bool,
+    reload: tuple[bool, float],
+) -> CredentialAuth:
+    if force_noauth:
+        return NoAuth()
+    if token is not None:
+        return SciTokenAuth.of(token, *reload)
+    if username is not None and password is not None:
+        return BasicAuth(username, password)
+    return _find(url, *reload)
+
+
+def _find(url: str | None, auth_reload: bool, auth_reload_timeout: float) -> CredentialAuth:
+    """Find a token that fits, or else netrc, or else a token that may be renewed."""
+    fitting, expired = discovered(None if url is None else Origin.of(url))
+    if fitting is not None:
+        return SciTokenAuth.of(fitting, auth_reload, auth_reload_timeout)
+    netrc = NetrcAuth(url)
+    if expired is None or netrc.hosts:
+        return netrc
+    if auth_reload:
+        return SciTokenAuth.of(expired, auth_reload, auth_reload_timeout)
+    _logger.warning("no credential is sent: the token of the %s has expired", expired)
+    return netrc
 
 
 def _used(credential: CredentialAuth | None) -> str | None:
@@ -218,11 +278,9 @@ def _used(credential: CredentialAuth | None) -> str | None:
     return credential.place
 
 
-def _problem(url: str | None, used: str | None, token: dict[str, Any] | None) -> str | None:
-    if used in (None, "force_noauth"):
+def _problem(url: str | None, used: str | None, credential: CredentialAuth | None) -> str | None:
+    if credential is None or used in (None, "force_noauth"):
         return "no credential"
-    if token is not None and token["is_expired"]:
-        return "the token has expired"
     if url is not None and not Origin.of(url).is_secure:
         return "a credential does not go over plain http"
-    return None
+    return credential.problem()

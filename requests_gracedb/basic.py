@@ -7,8 +7,9 @@ import os
 import re
 import stat
 from base64 import b64encode
+from typing import Any
 
-from .credential import CredentialAuth, Origin
+from .credential import CredentialAuth, Origin, Secret, shown
 
 _NOT_FOR_BASIC = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -29,6 +30,8 @@ class BasicAuth(CredentialAuth):
     ------
     ValueError
         Basic authentication cannot send the user name or the password.
+    TypeError
+        One of them is not a `str`.
 
     Examples
     --------
@@ -36,6 +39,9 @@ class BasicAuth(CredentialAuth):
     """
 
     def __init__(self, username: str, password: str) -> None:
+        if not isinstance(username, str) or not isinstance(password, str):
+            raise TypeError("username and password are str")
+        password = Secret(password)
         self._authorization = _basic_authorization(username, password)
 
     def __repr__(self) -> str:
@@ -50,11 +56,14 @@ class BasicAuth(CredentialAuth):
         """Get the value of the Authorization header."""
         return self._authorization
 
+    def _key(self) -> tuple[Any, ...]:
+        return *super()._key(), self._authorization
+
 
 class NetrcAuth(CredentialAuth):
     """Basic authentication with the user name and password that the netrc file has for a host.
 
-    The file is ``$NETRC``, or else ``~/.netrc``. It is read once, here. Other than requests, which
+    The file is ``$NETRC``, or else ``~/.netrc``. It is read once, here. Unlike requests, which
     reads it for each request, this class refuses a file that is open to other users, and says so
     when a file is broken.
 
@@ -79,7 +88,7 @@ class NetrcAuth(CredentialAuth):
     """
 
     def __init__(self, url: str | None = None) -> None:
-        self._url = url
+        self._url = None if url is None else shown(url)
         self.path = os.path.expanduser(os.environ.get("NETRC", "~/.netrc"))
         self._entries = _read_netrc(self.path)
         if url is not None:
@@ -88,7 +97,7 @@ class NetrcAuth(CredentialAuth):
             self._entries = {host: self._entries[host] for host in hosts if host in self._entries}
 
     def __repr__(self) -> str:
-        hosts = ", ".join(sorted(self._entries)) or "no host"
+        hosts = ", ".join(sorted(vars(self).get("_entries", ()))) or "no host"
         return f"<NetrcAuth {self.path}, {hosts}>"
 
     def __reduce__(self) -> tuple[type[NetrcAuth], tuple[str | None]]:
@@ -103,6 +112,9 @@ class NetrcAuth(CredentialAuth):
     def hosts(self) -> frozenset[str]:
         """The hosts that there is a credential for; ``default`` is any other."""
         return frozenset(self._entries)
+
+    def _key(self) -> tuple[Any, ...]:
+        return *super()._key(), self.path
 
     def authorization(self, origin: Origin) -> str | None:
         """Get the value of the Authorization header for the host of an origin, if there is one."""
@@ -136,21 +148,21 @@ def describe_netrc(url: str | None) -> str:
     return f"{auth.path} has nothing" + (f" for {Origin.of(url).host}" if url else "")
 
 
-def _basic_authorization(username: str, password: str) -> str:
+def _basic_authorization(username: str, password: str) -> Secret:
     if ":" in username:
         raise ValueError("basic authentication takes no user name with a colon in it (RFC 7617)")
     if _NOT_FOR_BASIC.search(username) or _NOT_FOR_BASIC.search(password):
         raise ValueError("basic authentication takes no control characters (RFC 7617)")
-    pair = f"{username}:{password}"
+    pair = Secret(f"{username}:{password}")
     # requests sends ISO-8859-1, which servers have come to expect, and cannot send the rest.
     encoding = "latin-1" if max(pair) <= "\xff" else "utf-8"
-    return f"Basic {b64encode(pair.encode(encoding)).decode()}"
+    return Secret(f"Basic {b64encode(pair.encode(encoding)).decode()}")
 
 
-def _read_netrc(path: str) -> dict[str, tuple[str, str]]:
+def _read_netrc(path: str) -> dict[str, tuple[str, Secret]]:
     hosts = _parse_netrc(path) if _is_private(path) else {}
     return {
-        host.lower(): (login or account or "", password or "")
+        host.lower(): (login or account or "", Secret(password or ""))
         for host, (login, account, password) in hosts.items()
         if login or account or password
     }
@@ -160,16 +172,19 @@ def _is_private(path: str) -> bool:
     """Tell whether a file is there; raise an exception if it is not the user's alone."""
     try:
         status = os.stat(path)
-    except FileNotFoundError:
-        return False
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return False  # as for requests
     if stat.S_ISCHR(status.st_mode):
         return True  # A device, such as /dev/null, keeps no secret.
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"netrc file {path} is not a regular file: name one that is")
     if status.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "netrc file belongs to another user", path)
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        problem = f"netrc file is open to other users: run chmod 600 {path}"
-        raise PermissionError(errno.EPERM, problem, path)
-    return True
+        problem = "belongs to another user: write one of your own, or set NETRC to its name"
+    elif status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        problem = f"is open to other users: run chmod 600 {path}"
+    else:
+        return True
+    raise PermissionError(errno.EPERM, f"netrc file {path} {problem}")
 
 
 def _parse_netrc(path: str) -> dict[str, tuple[str, str, str]]:

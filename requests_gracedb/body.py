@@ -1,10 +1,24 @@
-"""Bodies: whether that of a request can be sent again, and reading that of a response."""
+"""Bodies: whether that of a request can be sent again, and reading that of a response in bounds."""
 
 from __future__ import annotations
 
+from http.client import HTTPException
+from io import BytesIO
+from time import monotonic
+from typing import Any
+
 from requests import PreparedRequest, Response
-from requests.exceptions import RequestException
 from requests.utils import rewind_body
+from urllib3 import BaseHTTPResponse, HTTPResponse
+from urllib3.exceptions import HTTPError
+from urllib3.response import ContentDecoder
+
+_MOST = 1024 * 1024  # bytes, of a body, before and after it is decoded
+_BLOCK = 64 * 1024
+_PIECE = 4 * 1024  # gzip and deflate make 1032 times as much of it at most.
+# Since 2.6, urllib3 decodes no more than it is asked for. Before, no limit is known for the other
+# encodings.
+_IS_BOUNDED = hasattr(ContentDecoder, "has_unconsumed_tail")
 
 
 def is_repeatable(request: PreparedRequest) -> bool:
@@ -48,7 +62,7 @@ def rewind(request: PreparedRequest) -> None:
 
 
 def read_body(response: Response) -> bytes:
-    """Read the body of a response, so that the connection can serve the next request.
+    """Read the body of a response, within bounds, so that the connection serves the next request.
 
     Parameters
     ----------
@@ -57,14 +71,85 @@ def read_body(response: Response) -> bytes:
     Returns
     -------
     bytes
-        Nothing if the body breaks off, or if a response hook of the user has taken it: the status
-        has said already what happened.
+        What `drain` read, decoded, 1 MiB at most. Nothing if a response hook of the user has taken
+        it: the status has said already what happened.
     """
+    # Neither attribute has a public name (requests 2.34).
+    if response._content is False:
+        body = b"" if response._content_consumed else drain(response.raw)
+        # Whoever handles the exception may read the response, and must not hit another one there.
+        response._content = _decoded(body, response.headers.get("Content-Encoding", "").lower())
+        response._content_consumed = True
+    return response._content or b""
+
+
+def drain(raw: Any) -> bytes:
+    """Read what is left of an answer, as it came.
+
+    More than 1 MiB is not read, nor is it waited for longer than the read timeout altogether, nor
+    does it matter if it breaks off: the connection is closed instead, of which the pool makes
+    another.
+
+    Parameters
+    ----------
+    raw : urllib3.BaseHTTPResponse
+        Or any file that somebody else's adapter has put in its place.
+
+    Returns
+    -------
+    bytes
+        Not decoded.
+    """
+    body = bytearray()
+    connection = getattr(raw, "connection", None)
+    # When urllib3 (2.0) waits for an answer, that is the read timeout.
+    timeout = getattr(connection, "timeout", None)
+    deadline = None if timeout is None else monotonic() + timeout
     try:
-        return response.content or b""
-    except (RequestException, RuntimeError):
-        response.close()
-        # Whoever handles the exception may read the response, and shall not meet another one there.
-        # The attribute has no public name (requests 2.34).
-        response._content = b""
+        while len(body) < _MOST and _wait_until(deadline, connection):
+            piece = _read_some(raw, _MOST - len(body))
+            if not piece:
+                return bytes(body)
+            body += piece
+    except (HTTPError, HTTPException, OSError, RuntimeError):
+        pass
+    raw.close()
+    getattr(raw, "release_conn", bool)()
+    return bytes(body)
+
+
+def _wait_until(deadline: float | None, connection: Any) -> bool:
+    if deadline is None:
+        return True
+    seconds = deadline - monotonic()
+    # There is no socket any more where the server closes it after the answer.
+    if seconds > 0 and getattr(connection, "sock", None) is not None:
+        connection.sock.settimeout(seconds)
+    return seconds > 0
+
+
+def _read_some(raw: Any, size: int) -> bytes:
+    if not isinstance(raw, BaseHTTPResponse):
+        piece: bytes = raw.read(size)
+        return piece
+    if hasattr(raw, "read1"):
+        return raw.read1(min(size, _BLOCK), decode_content=False)
+    # Until 2.2, urllib3 waits for all that it is asked for, however slowly that comes.
+    return raw.read(1, decode_content=False)
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """Decode a body, as far as that goes, in pieces of which none becomes very large."""
+    if not (body and encoding):
+        return body
+    if not _IS_BOUNDED and encoding not in ("gzip", "x-gzip", "deflate", "identity"):
         return b""
+    headers = {"Content-Encoding": encoding}
+    source = HTTPResponse(BytesIO(body), headers=headers, preload_content=False)
+    decoded = bytearray()
+    try:
+        while len(decoded) < _MOST and (piece := source.read(_PIECE, decode_content=True)):
+            decoded += piece
+    except HTTPError:
+        pass  # It is broken, or broke off.
+    return bytes(decoded[:_MOST])

@@ -23,7 +23,7 @@ def Session(  # noqa: N802
 
     This is a function and no class. What a session does for GraceDB is done by `GraceDBAdapter` and
     `GraceDBAuth`, which work on any session, be it one of your own, a library's, or a subclass with
-    behaviours of its own; a class of ours would only get into their way. It follows that there is
+    behaviours of its own; a class of ours would only get in their way. It follows that there is
     nothing to inherit from: mount the adapter on your class instead. The parameters are those of
     version 1.
 
@@ -52,16 +52,12 @@ def Session(  # noqa: N802
     ...     session.get("https://gracedb.ligo.org/api/superevents/")
     """
     session = requests.Session()
-    session.auth = GraceDBAuth(
-        url,
-        token,
-        username,
-        password,
-        force_noauth,
-        fail_if_noauth,
-        auth_reload,
-        auth_reload_timeout,
-    )
+    who = url, token, username, password
+    how = force_noauth, fail_if_noauth, auth_reload, auth_reload_timeout
+    try:
+        session.auth = GraceDBAuth(*who, *how)
+    finally:
+        del token, password, who  # No frame of a traceback shows them.
     adapter = GraceDBAdapter()
     session.mount("https://", adapter)
     session.mount("http://", adapter)

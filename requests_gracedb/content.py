@@ -9,7 +9,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from http.client import HTTPResponse
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
@@ -38,40 +38,59 @@ class MemoryContent:
 
 
 class FileContent:
-    """A regular file, read at places of its own: threads and processes may share its position."""
+    """A regular file, read at places of its own: threads and processes may share its position.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    opened : callable
+        Makes a context manager that holds a descriptor of the file.
+    status : os.stat_result
+        What makes it the same file when it is sent: device, inode, size, and time of modification.
+    start : int, default 0
+        Where to begin.
+    """
 
     def __init__(
         self,
         name: str,
-        opened: Callable[[], AbstractContextManager[IO[bytes]]],
-        end: int,
+        opened: Callable[[], AbstractContextManager[int]],
+        status: os.stat_result,
         start: int = 0,
     ) -> None:
         self._name = name
         self._opened = opened
-        self._end = end
-        self._start = min(start, end)
-        self.size = end - self._start
+        self._identity = _identity(status)
+        self._end = status.st_size
+        self._start = min(start, self._end)
+        self.size = self._end - self._start
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The file may have another device and inode on the machine where the pickle is loaded.
+        return {**self.__dict__, "_identity": self._identity[:2]}
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            with self._opened() as file:
-                descriptor = file.fileno()
+            with self._opened() as descriptor:
+                self._check(descriptor)
                 offset = self._start
-                is_changed = os.fstat(descriptor).st_size != self._end
-                while not is_changed and offset < self._end:
+                while offset < self._end:
                     block = os.pread(descriptor, min(self._end - offset, BLOCK_SIZE), offset)
+                    if not block:
+                        break
                     offset += len(block)
-                    is_changed = not block
-                    if block:
-                        yield block
-                if is_changed or os.pread(descriptor, 1, self._end):
-                    raise RuntimeError(
-                        f"{self._name} no longer has the {self.size} bytes that it had when the "
-                        "form was made: wait until it is written, and make the form anew"
-                    )
+                    yield block
+                self._check(descriptor)
         except (OSError, ValueError) as error:
             raise RuntimeError(f"cannot read {self._name} while it is sent: {error}") from error
+
+    def _check(self, descriptor: int) -> None:
+        if _identity(os.fstat(descriptor))[: len(self._identity)] != self._identity:
+            raise RuntimeError(
+                f"{self._name} has changed since the form was made, or is another file by now: "
+                "wait until it is written, and make the form anew"
+            )
 
 
 Content = Union[MemoryContent, FileContent]
@@ -121,17 +140,17 @@ def _open_file(file: IO[Any], name: str) -> Content:
         file.flush()
         status = os.fstat(raw.fileno())
         if stat.S_ISREG(status.st_mode):
-            return FileContent(name, partial(_left_open, file), status.st_size, file.tell())
+            return FileContent(name, partial(_left_open, file), status, file.tell())
     return _copy(name, file)
 
 
 def _file_on_disk(path: str) -> FileContent:
     path = os.path.abspath(path)
-    opened = partial(FileIO, path)
-    with opened() as file:
+    with FileIO(path, opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode):
-            return FileContent(path, opened, status.st_size)
+            return FileContent(path, partial(_opened, path), status)
+        os.set_blocking(file.fileno(), True)
         return _copy(path, file)
 
 
@@ -144,8 +163,26 @@ def _standard_input() -> FileContent:
     return content
 
 
-def _left_open(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-    return nullcontext(file)
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe would be waited for until somebody opens its other end.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    descriptor = _open_at_once(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _left_open(file: IO[bytes]) -> AbstractContextManager[int]:
+    return nullcontext(file.fileno())
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino
 
 
 def _copy(name: str, file: IO[Any]) -> FileContent:
@@ -159,7 +196,19 @@ def _copy(name: str, file: IO[Any]) -> FileContent:
             raise BlockingIOError(errno.EAGAIN, problem, name)
         if isinstance(file, HTTPResponse) and file.length:
             raise OSError(f"{name} broke off: the server did not send the last {file.length} bytes")
+        if not copy.tell() and not _is_at_its_beginning(file):
+            raise ValueError(
+                f"there is nothing in {name} any more, which can be read once only: open it anew"
+            )
         copy.flush()
-        content = FileContent(name, partial(_left_open, copy), copy.tell())
+        content = FileContent(name, partial(_left_open, copy), os.fstat(copy.fileno()))
         weakref.finalize(content, stack.pop_all().close)
     return content
+
+
+def _is_at_its_beginning(file: IO[Any]) -> bool:
+    """Tell whether a file that has nothing to read is empty, rather than read to its end before."""
+    try:
+        return file.tell() == 0
+    except (OSError, AttributeError):
+        return False  # It is a pipe, or like one.

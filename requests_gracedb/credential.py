@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from functools import lru_cache
+from hmac import compare_digest
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
+from weakref import ref
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-from requests.utils import select_proxy
+from requests.auth import AuthBase, _basic_auth_str
+from requests.sessions import SessionRedirectMixin
+from requests.utils import get_netrc_auth, select_proxy
 
 from .body import is_repeatable, read_body, rewind
 
@@ -60,16 +64,14 @@ class Origin(NamedTuple):
         ValueError
             It is not an absolute http or https URL.
         """
-        request = PreparedRequest()
-        request.prepare_url(url, None)
-        origin = _origin(request.url or "")
+        origin = _origin(_prepared(url))
         if origin.scheme not in _DEFAULT_PORTS:
-            raise ValueError("a URL of a service starts with https:// or http://")
+            raise ValueError("a URL of a service is absolute, and starts with https:// or http://")
         return origin
 
     @property
     def is_secure(self) -> bool:
-        """Whether nobody reads on the way what is sent there: over https, and to loopback."""
+        """Whether what is sent there is safe from eavesdroppers: over https, and to loopback."""
         return self.scheme == "https" or _is_loopback(self.host)
 
 
@@ -94,7 +96,7 @@ class AuthAdapter(HTTPAdapter):
             The credential would go over plain http to a proxy. Nothing was sent.
         """
         super().add_headers(request, **kwargs)
-        for hook in request.hooks["response"]:
+        for hook in request.hooks.get("response", ()):
             if isinstance(hook, CredentialGuard):
                 hook.protect(request, kwargs.get("proxies"))
 
@@ -110,10 +112,26 @@ class CredentialAuth(AuthBase):
     #: The only origin that gets the credential; None for that of each request.
     only_origin: Origin | None = None
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CredentialAuth):
+            return NotImplemented
+        return type(self) is type(other) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def _key(self) -> tuple[Any, ...]:
+        """Get what makes two auth objects the same; a secret in it is a `Secret`."""
+        return self.place, self.only_origin
+
     @property
     def place(self) -> str:
         """Where the credential comes from, for `~requests_gracedb.GraceDBAuth.describe`."""
         raise NotImplementedError
+
+    def is_for(self, request: PreparedRequest) -> bool:
+        """Tell whether a request goes where the credential may go."""
+        return self.only_origin is None or self.only_origin == _origin(request.url or "")
 
     def authorization(self, origin: Origin) -> str | None:
         """Get the value of the Authorization header for an origin.
@@ -145,6 +163,16 @@ class CredentialAuth(AuthBase):
         """
         return None
 
+    def problem(self) -> str | None:
+        """Tell why a server may take no notice of the credential, as far as one can know.
+
+        Returns
+        -------
+        str or None
+            No secrets; None if nothing is known to be wrong.
+        """
+        return None
+
     def describe(self) -> dict[str, Any] | None:
         """Tell what is known of a token; see `~requests_gracedb.GraceDBAuth.describe`.
 
@@ -164,20 +192,23 @@ class CredentialAuth(AuthBase):
             There is a credential and the request would show it to the network. Nothing was sent.
         """
         origin = _origin(request.url or "")
-        value = self.authorization(origin) if self.only_origin in (None, origin) else None
+        value = self.authorization(origin) if self.is_for(request) else None
         if value is not None:
             if not origin.is_secure:
                 raise InsecureTransportError(
                     f"refused to send a credential to {origin} in clear text: use https"
                 )
-            request.headers["Authorization"] = value
-        auth = None if value is None else self
-        request.register_hook("response", CredentialGuard(origin, request, auth))
+            request.headers["Authorization"] = str(value)
+        guard = CredentialGuard(origin, request, None if value is None else self)
+        hooks = request.hooks.get("response", ())
+        others = [hook for hook in hooks if not isinstance(hook, CredentialGuard)]
+        # Not into the list that is there: copies of a request share it (requests 2.34).
+        request.hooks = {**request.hooks, "response": [*others, guard]}
         return request
 
 
 class CredentialGuard:
-    """Who guards the credential of one request, in its hooks, which requests copies on a redirect.
+    """What guards the credential of one request: a response hook, which travels along redirects.
 
     requests does not call the auth object again after a redirect, and puts netrc's credential, if
     there is one for the host, over whatever the request had (`requests.Session.rebuild_auth`).
@@ -189,7 +220,7 @@ class CredentialGuard:
     request : requests.PreparedRequest
         The request, authenticated.
     auth : CredentialAuth or None
-        Whom to ask for another value when a server rejects this one.
+        Whom to ask for another value when a server rejects this one; None for no credential.
     """
 
     def __init__(
@@ -198,13 +229,13 @@ class CredentialGuard:
         self._origin = origin
         self._auth = auth
         self._is_granted = auth is not None
+        self._request: Callable[[], PreparedRequest | None] = ref(request)
         value = request.headers.get("Authorization")
-        self._values = [] if value is None else [value]
-        self._redirected = self._repeated = False
+        self._values = [] if value is None else [Secret(value)]
 
     def __getstate__(self) -> dict[str, Any]:
         # A response, or the exception that holds it, is of use where the token file is not.
-        return {**self.__dict__, "_auth": None}
+        return {**self.__dict__, "_auth": None, "_request": _no_request}
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
         """See every response to the request, as requests calls its hooks.
@@ -219,12 +250,19 @@ class CredentialGuard:
         -------
         requests.Response
             That to the repeated request, if a server rejected the credential and there was another.
+
+        Raises
+        ------
+        InsecureTransportError
+            The response redirects from https to a host for which requests would send the password
+            of netrc in clear text. It was not followed. (A hook is not told of
+            ``allow_redirects=False`` or of ``trust_env``.)
         """
-        if response.status_code == 401 and self._auth is not None and not self._repeated:
+        if response.status_code == 401 and self._auth is not None:
             response = self._repeat(self._auth, response, **kwargs)
         # A look at the status is cheaper than one at the headers.
-        self._redirected = response.status_code >= 300 and response.is_redirect
-        self._repeated = self._repeated and self._redirected
+        if response.status_code >= 300 and response.is_redirect and self._origin.is_secure:
+            _refuse_clear_text(response)
         return response
 
     def protect(self, request: PreparedRequest, proxies: dict[str, str] | None) -> None:
@@ -233,8 +271,8 @@ class CredentialGuard:
         Parameters
         ----------
         request : requests.PreparedRequest
-            It is about to be sent. What the user did to its headers after authentication stays,
-            but for what a redirect has done since.
+            It is about to be sent. A header that the user has set after authentication stays, one
+            that requests has set or taken off on a redirect does not.
         proxies : dict or None
             The proxies that requests found for it.
 
@@ -245,7 +283,7 @@ class CredentialGuard:
         """
         url = request.url or ""
         is_home = _origin(url) == self._origin
-        if self._redirected:
+        if request is not self._request() and self._is_of_requests(request):
             self._restore(request, is_home)
         if not self._is_granted or is_home and self._origin.scheme == "https":
             return
@@ -259,30 +297,126 @@ class CredentialGuard:
                 "https, or name the host in the environment variable no_proxy"
             )
 
+    def explain(self, response: Response) -> str | None:
+        """Tell what is known of the credential that an error may come from.
+
+        Parameters
+        ----------
+        response : requests.Response
+            Of status 401, 403 or 404.
+
+        Returns
+        -------
+        str or None
+            None if nothing is known to be wrong with it.
+        """
+        if self._auth is None or _origin(response.request.url or "") != self._origin:
+            return None
+        return self._auth.problem()
+
+    def _is_of_requests(self, request: PreparedRequest) -> bool:
+        """Tell whether the header of a copy is what requests makes of ours on a redirect."""
+        value = request.headers.get("Authorization")
+        if value is None or value in self._values:
+            return True
+        netrc = get_netrc_auth(request.url or "")
+        return netrc is not None and value == _basic_auth_str(*netrc)
+
     def _restore(self, request: PreparedRequest, is_home: bool) -> None:
-        """Undo what requests did to the header on a redirect."""
         request.headers.pop("Authorization", None)
         if is_home and self._values:
-            request.headers["Authorization"] = self._values[-1]
+            request.headers["Authorization"] = str(self._values[-1])
 
     def _repeat(self, auth: CredentialAuth, response: Response, **kwargs: Any) -> Response:
         """Send the request again with a renewed credential, as requests' HTTPDigestAuth does."""
         request = response.request.copy()
-        rejected = request.headers.get("Authorization")
-        if rejected not in self._values or not is_repeatable(request):
-            return response  # Another origin, somebody else's credential, or a body that is gone.
-        value = auth.renewed(str(rejected))
+        rejected = Secret(request.headers.get("Authorization", ""))
+        if rejected != self._values[0] or not is_repeatable(request):
+            # Another origin, somebody else's credential, a renewed one, or a body that is gone.
+            return response
+        value = auth.renewed(rejected)
         if value is None:
             return response
-        self._repeated = True
-        self._values.append(value)
-        request.headers["Authorization"] = value
+        self._values.append(Secret(value))
+        request.headers["Authorization"] = str(value)
         read_body(response)
         rewind(request)
         repeated = response.connection.send(request, **kwargs)
         repeated.history.append(response)
         repeated.request = request
         return repeated
+
+
+def shown(url: str) -> str:
+    """Get what may be shown of a URL: neither user nor query, which may be secrets.
+
+    Parameters
+    ----------
+    url : str
+        An absolute http or https URL.
+
+    Returns
+    -------
+    str
+    """
+    parts = urlsplit(_prepared(url))
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+class Secret(str):
+    """A secret that does not show where an object, or a variable of a traceback, is printed.
+
+    Secrets are compared in constant time, and have no hash.
+    """
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __getitem__(self, key: Any) -> Secret:
+        return Secret(super().__getitem__(key))  # rich shows the start of a long string
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, str):
+            return False
+        mine, theirs = (str(each).encode("utf-8", "surrogatepass") for each in (self, other))
+        return compare_digest(mine, theirs)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+def _no_request() -> None:
+    """Stand for a request that is in another process."""
+
+
+def _refuse_clear_text(response: Response) -> None:
+    """Stop where requests would send netrc's password in clear text."""
+    target = urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
+    try:
+        origin = _origin(target)
+    except ValueError:
+        return  # requests says what is wrong with it.
+    if origin.scheme != "http" or origin.is_secure or get_netrc_auth(target) is None:
+        return
+    read_body(response)
+    raise InsecureTransportError(
+        f"did not follow a redirect from {_origin(response.url)} to {origin}: requests would send "
+        "the password that netrc has for it in clear text. Use the https URL, or take the host out "
+        "of the netrc file"
+    )
+
+
+def _prepared(url: str) -> str:
+    """Get a URL as requests sends it; empty if it does not."""
+    request = PreparedRequest()
+    try:
+        request.prepare_url(url, None)
+    except ValueError:
+        return ""  # The message shows the URL, which may have a password in it.
+    return request.url or ""
 
 
 @lru_cache(maxsize=1024)
@@ -295,8 +429,8 @@ def _origin(url: str) -> Origin:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+    if host == "localhost":
+        return True  # No other name: a resolver may make x.localhost another machine.
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -70,25 +70,28 @@ class FileAdapter(HTTPAdapter):
 
 def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
     pieces: list[bytes | memoryview] = []
+    view = memoryview(body)
     has_file = False
-    copied = 0
-    start = len(delimiter) - len(b"\r\n")  # The first delimiter has no line break before it.
-    while body.startswith(b"\r\n", start):
-        end = body.index(b"\r\n\r\n", start)
-        filename = _FILENAME.search(body, start, end)
-        if filename:
-            has_file = True
-            if not _CONTENT_TYPE.search(body, start, end):
-                content_type = guess_content_type(filename[1].decode("utf-8", "replace"))
-                pieces.append(memoryview(body)[copied:end])
-                pieces.append(f"\r\nContent-Type: {content_type}".encode())
-                copied = end
-        start = body.index(delimiter, end) + len(delimiter)
+    end = len(body)
+    # From the last part to the first: rfind takes half the time of find, or less (CPython 3.13).
+    next_part = body.rfind(delimiter)
+    while next_part > 0:
+        part = body.rfind(delimiter, 0, next_part)
+        # The first delimiter has no line break before it.
+        start = len(delimiter) + (part if part >= 0 else -len(b"\r\n"))
+        header_end = body.index(b"\r\n\r\n", start, next_part + len(b"\r\n"))
+        filename = _FILENAME.search(body, start, header_end)
+        has_file = has_file or filename is not None
+        if filename and not _CONTENT_TYPE.search(body, start, header_end):
+            content_type = guess_content_type(filename[1].decode("utf-8", "replace"))
+            pieces += view[header_end:end], f"\r\nContent-Type: {content_type}".encode()
+            end = header_end
+        next_part = part
     if not has_file:
         raise ValueError(_NO_FILE)
     if not pieces:
         return body
-    pieces.append(memoryview(body)[copied:])
+    pieces = [view[:end], *reversed(pieces)]
     return b"".join(pieces) if len(body) < _WORTH_COPYING else Pieces(pieces)
 
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from http.client import HTTPException
 from mimetypes import MimeTypes
 from typing import Any, Union
 
 from requests.structures import CaseInsensitiveDict
 from requests.utils import guess_filename
+from urllib3.exceptions import HTTPError
 
 from .content import BLOCK_SIZE, TEXT, Content, MemoryContent, content_of
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _FIELD_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # RFC 9110, section 5.5
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+_LONGEST_PATH = 4096  # characters, of which a longer text need not be looked for on disk
+_PATH_AS_TEXT = (
+    "a str in files is the content of a file, but this one is the name of a file on disk, which is "
+    "not sent: pass a path object, or the tuple (name,)"
+)
 
 Fields = Union[Mapping[str, Any], Iterable[tuple[str, Any]]]
 
@@ -59,7 +68,8 @@ class FormData:
         Called with a number of bytes each time that many are about to be handed on, and with a
         negative number when that many must be sent again: what ``tqdm.update`` takes. It counts for
         one request at a time. An exception that it raises ends the request before the form is
-        whole.
+        whole; what urllib3 would take for a fault of the connection is the cause of a
+        `RuntimeError` then.
 
     Attributes
     ----------
@@ -72,16 +82,23 @@ class FormData:
         A file cannot be read, or not to its end.
     ValueError
         A name, content type or part header could break the form, a file has neither name nor
-        content, or there is nothing in standard input, which can be read once only.
+        content, or there is nothing in standard input, or nothing left in an open file that can be
+        read once only.
     TypeError
-        A file is of no such type.
+        A file is of no such type, or a value of ``data`` is a path or an open file.
+
+    Warns
+    -----
+    UserWarning
+        A `str` in ``files`` is the name of a file on disk, and is sent as the content of one.
 
     Notes
     -----
-    A file on disk is opened anew each time that the form is sent. When its size is no longer what
-    it was when the form was made, iterating raises `RuntimeError` naming the file, before the
-    closing boundary: requests then closes the connection, and the server sees an incomplete
-    request. It is no `OSError`, which urllib3 would take for a fault of the connection.
+    A file on disk is opened anew each time that the form is sent. When it is no longer the file
+    that it was when the form was made (device, inode, size, and time of modification; the latter
+    two after a pickle), iterating raises `RuntimeError` naming the file, before the closing
+    boundary: requests then closes the connection, and the server sees an incomplete request. It is
+    no `OSError`, which urllib3 would take for a fault of the connection.
 
     A form pickles, without ``progress``, unless an open file is in it. Files on disk are read where
     the pickle is loaded.
@@ -107,6 +124,8 @@ class FormData:
         self._delimiter = f"--{boundary}\r\n".encode()
         self._end = f"--{boundary}--\r\n".encode()
         self._fields: list[_Field] = [*_data_fields(data), *_file_fields(files)]
+        if any(field.is_path_as_text for field in self._fields):
+            warnings.warn(_PATH_AS_TEXT, stacklevel=2)
         self._length = len(self._end) + sum(
             len(self._delimiter) + len(field.header) + field.content.size + len(b"\r\n")
             for field in self._fields
@@ -190,7 +209,7 @@ def guess_content_type(filename: str) -> str:
 def _call(progress: Callable[[int], object], count: int) -> None:
     try:
         progress(count)
-    except OSError as error:
+    except (OSError, HTTPException, HTTPError) as error:
         # urllib3 would take it for a fault of the connection.
         raise RuntimeError(f"progress failed: {error}") from error
 
@@ -206,9 +225,18 @@ def _mime_types() -> MimeTypes:
 
 def _data_fields(data: Fields | None) -> Iterator[_Field]:
     for name, values in _pairs(data):
+        _refuse_file(name, values)
         if isinstance(values, TEXT) or not hasattr(values, "__iter__"):
             values = [values]
         yield from (_DataField(name, value) for value in values if value is not None)
+
+
+def _refuse_file(name: str, value: Any) -> None:
+    if isinstance(value, os.PathLike) or hasattr(value, "read"):
+        raise TypeError(
+            f"the value of field {name!r} is a file, of which data would send the name or the "
+            "lines: pass it in files"
+        )
 
 
 def _file_fields(files: Fields | None) -> Iterator[_Field]:
@@ -247,12 +275,14 @@ class _Field:
 
     header: bytes
     content: Content
+    is_path_as_text = False
 
 
 class _DataField(_Field):
     """A field as a part of a form."""
 
     def __init__(self, name: str, value: Any) -> None:
+        _refuse_file(name, value)
         self.header = _header(name)
         self.content = MemoryContent(value if isinstance(value, TEXT) else str(value))
 
@@ -267,11 +297,16 @@ class _FileField(_Field):
         if isinstance(filename, os.PathLike):
             filename, content = os.fsdecode(filename), filename if is_path else content
         self.content = content_of(name, filename, content)
+        self.is_path_as_text = isinstance(content, str) and _names_a_file(content)
         if filename is not None:
             filename = os.fsdecode(filename)
         if is_path:
             filename = os.path.basename(filename)
         self.header = _header(name, filename, _with_content_type(filename, content_type, headers))
+
+
+def _names_a_file(text: str) -> bool:
+    return len(text) <= _LONGEST_PATH and os.path.isfile(text)
 
 
 def _with_content_type(filename: str | None, content_type: Any, given: Any) -> Mapping[str, str]:

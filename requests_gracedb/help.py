@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import ssl
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
 from ._version import __version__
 from .adapter import GraceDBAdapter
 from .auth import GraceDBAuth, describe
-from .credential import Origin
+from .credential import Origin, shown
+
+_PATIENCE = 2  # seconds
+_MAXIMUM_SHOWN = 1000  # characters
+_API = re.compile(r".*?/api/(?:v\d+/)?")
+_NOBODY = "the server takes us for nobody"
 
 
 def info(url: str | None = None) -> dict[str, Any]:
@@ -54,7 +61,7 @@ def info(url: str | None = None) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print `info`, and try it out if asked.
+    """Print `info`, and ask the server whom it takes us for, if that is wanted.
 
     Parameters
     ----------
@@ -64,16 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 if there is a credential to use, and the check passed; 1 if not. Bad
-        usage exits with 2.
+        The exit status: 0 if there is a credential to use, and the server did not take us for
+        nobody; 1 if not. Bad usage exits with 2.
     """
-    parser = argparse.ArgumentParser(
-        "python -m requests_gracedb",
-        description="Tell which credential a request gets, and why. No secret is shown.",
-    )
-    parser.add_argument("url", nargs="?", help="a URL of the server")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--check", action="store_true", help="GET the URL with the credential")
+    parser = _parser()
     options = parser.parse_args(arguments)
     if options.check and options.url is None:
         parser.error("--check needs a URL")
@@ -87,29 +88,109 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if facts["problem"] is None else 1
 
 
-def _check(url: str) -> tuple[str, str | None]:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "requests-gracedb",
+        description="Tell which credential a request gets, and why. No secret is shown.",
+        epilog="Exit status: 0, there is a credential, and --check found nothing wrong; 1, there "
+        "is none, it cannot be used, or the server takes us for nobody; 2, bad usage.",
+    )
+    parser.add_argument("url", nargs="?", help="a URL of the server")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--check", action="store_true", help="ask the server whom it takes us for, without retries"
+    )
+    parser.add_argument("--version", action="version", version=f"requests-gracedb {__version__}")
+    return parser
+
+
+def _check(url: str) -> tuple[list[str], str | None]:
+    """Ask the server; get what it answered, and what is wrong."""
+    answers: list[str] = []
     with requests.Session() as session:
-        session.mount(url, GraceDBAdapter())
+        # An answer soon, or none.
+        adapter = GraceDBAdapter(timeout=_PATIENCE, max_retries=0)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        session.auth = GraceDBAuth(url)
         try:
-            response = session.get(url, auth=GraceDBAuth(url))
+            answers.append(_status(session.get(url)))
+            links = _links(session, url)
+            if "user-info" in links:
+                response = session.get(links["user-info"])
+                answers += [_status(response), _without_token(response)]
+                return answers, None if _is_somebody(response.json()) else _NOBODY
+            if "events" not in links:
+                return [*answers, "That proves nothing: the page may be public."], None
+            answers.append(_status(session.get(links["events"], params={"count": 1})))
+            return answers, None
+        except requests.HTTPError as error:
+            problem = _NOBODY if _is_refused(error) else "the check failed"
+            return [*answers, _without_query(error)], problem
         except (OSError, ValueError) as error:
-            return str(error), "the check failed"
-    return f"{response.status_code} {response.reason}", None
+            return [*answers, _without_query(error)], "the check failed"
+
+
+def _status(response: requests.Response) -> str:
+    # Without the reason phrase, in which a server may say anything.
+    return f"GET {shown(response.url)}: {response.status_code}"
+
+
+def _links(session: requests.Session, url: str) -> dict[str, str]:
+    """Get what the root of the API lists, of its own origin."""
+    origin = Origin.of(url)
+    within = _API.match(urlsplit(url).path)
+    try:
+        root = session.get(urljoin(url, within[0] if within else "/api/")).json()
+        links = root["links"].items()
+        return {name: link for name, link in links if Origin.of(link) == origin}
+    except requests.HTTPError as error:
+        if _is_refused(error):
+            raise
+        return {}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}  # It is no GraceDB.
+
+
+def _is_refused(error: requests.HTTPError) -> bool:
+    return error.response is not None and error.response.status_code in (401, 403)
+
+
+def _without_query(error: OSError | ValueError) -> str:
+    """Tell what went wrong, without the queries of URLs, which may be secrets."""
+    return re.sub(r"\?\S+", "", str(error))
+
+
+def _is_somebody(user: Any) -> bool:
+    return isinstance(user, dict) and bool(user.get("username"))
+
+
+def _without_token(response: requests.Response) -> str:
+    authorization = str(response.request.headers.get("Authorization", ""))
+    # In JSON, no control character gets to the terminal.
+    text = json.dumps(response.json())
+    for secret in authorization.split()[1:]:
+        text = text.replace(secret, "***")
+    return text[:_MAXIMUM_SHOWN]
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     yield f"\nCredential for {facts['url'] or 'the host of each request'} (* is used):"
     for place in facts["places"]:
-        yield f"{'*' if place['used'] else ' '} {place['place']}: {place['found']}"
+        yield _printable(f"{'*' if place['used'] else ' '} {place['place']}: {place['found']}")
     if facts["token"] is not None:
         yield "\nToken (its signature is not verified here):"
         for name, value in facts["token"].items():
             # In JSON, no control character of a claim gets to the terminal.
             yield f"  {name.replace('_', ' ')}: {json.dumps(value)}"
-        if facts["token"]["audience_fits"] is False:
-            yield f"  The audience does not fit {facts['url']}: the server will refuse the token."
     if "check" in facts:
-        yield f"\nGET {facts['url']}: {facts['check']}"
+        yield "\nCheck:"
+        yield from (f"  {answer}" for answer in facts["check"])
     if facts["problem"] is not None:
         yield f"\nProblem: {facts['problem']}"
+
+
+def _printable(text: str) -> str:
+    """Escape what a file name may do to the terminal, or the terminal cannot show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

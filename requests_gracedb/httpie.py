@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from httpie.plugins import AuthPlugin
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from .auth import GraceDBAuth
+from .credential import Secret
 
 
 class GraceDBPlugin(AuthPlugin):  # type: ignore[misc]
@@ -47,7 +50,12 @@ class _Auth(AuthBase):
     """
 
     def __init__(self, token: str | None) -> None:
-        self._token = token
+        self._token = None if token is None else Secret(token)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        if self._token is not None and ":" in self._token and not os.path.exists(self._token):
+            raise ValueError(
+                "-a takes the name of a token file here, not a user name and a password: these go "
+                "with -A basic"
+            )
         return GraceDBAuth(request.url, self._token)(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from datetime import timedelta
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError
@@ -26,11 +28,29 @@ from urllib3.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from urllib3.util.util import reraise
 
-from .body import is_repeatable, rewind
+from .body import drain, is_repeatable, rewind
 
 _ELAPSED = "_elapsed_until_headers"  # an attribute of a response
+_DROPPED = ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError
+
+_IDEMPOTENT = Retry.DEFAULT_ALLOWED_METHODS - {"PUT"}
+
+# What a cache, a gateway or a content delivery network adds to an answer (RFC 9110, 7.6.3; RFC
+# 9111, 5.1; RFC 9211).
+_TRACES = (
+    "Via",
+    "Age",
+    "Cache-Status",
+    "X-Cache",
+    "X-Served-By",
+    "X-Varnish",
+    "CF-RAY",
+    "X-Amz-Cf-Id",
+)
+_CACHE = re.compile(
+    r"varnish|squid|cloudflare|cloudfront|akamai|fastly|envoy|trafficserver|\bats\b", re.IGNORECASE
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -44,16 +64,26 @@ class GraceDBRetry(Retry):
     no connection: refused, reset or timed out      any               again, after a back-off
     before the request went out; no such host
     408, 502, 503, 504; connection dropped after    GET, HEAD,        again, after a back-off
-    the request went out                            OPTIONS, PUT,
-                                                    DELETE, TRACE
-    the same                                        POST, PATCH       the caller gets it
-    429; 503 with Retry-After                       any               again, after Retry-After
+    the request went out                            OPTIONS, DELETE,
+                                                    TRACE
+    the same                                        POST, PUT, PATCH  the caller gets it
+    429; 503 with Retry-After from the server       any               again, after Retry-After
+    itself
+    413 with Retry-After, 503 with Retry-After      GET, HEAD,        again, after Retry-After
+    from a cache or a gateway                       OPTIONS, DELETE,
+                                                    TRACE
+    the same                                        POST, PUT, PATCH  the caller gets it
     Retry-After of more than ``retry_after_limit``  any               the caller gets it
     certificate or TLS failure; read timeout        any               the caller gets it
     ==============================================  ================  =============================
 
-    The methods of the second row are idempotent (RFC 9110, section 9.2.2). A POST that may have
-    arrived is never sent again.
+    The methods of the second row are idempotent (RFC 9110, section 9.2.2). So is PUT, but GraceDB
+    makes a new version of an event, and an alert, of each PUT with a body; `RetryAdapter` sends one
+    without a body again as it does DELETE. A POST that may have arrived is never sent again.
+
+    503 with Retry-After says that nothing was done if it comes from GraceDB. Caches answer so for a
+    request that did arrive. Those that name themselves in the answer are known by that: by ``Via``,
+    ``Age``, ``X-Cache``, ``X-Varnish`` and the like, or as ``Server``. One that hides is not.
 
     When the retries are used up, the caller gets the last response, or the exception that requests
     raises without retries.
@@ -66,7 +96,8 @@ class GraceDBRetry(Retry):
         The longest Retry-After (RFC 9110, section 10.2.3) to wait for, in seconds.
     **kwargs
         See `urllib3.util.Retry`. By default the back-off is 0, 1, 2, 4 … 30 seconds, and up to half
-        a second more, at random.
+        a second more, at random. ``read`` has read timeouts retried as well, as many times, and
+        ``other`` certificate and TLS failures. ``allowed_methods`` are those of the second row.
 
     Examples
     --------
@@ -78,6 +109,7 @@ class GraceDBRetry(Retry):
     ) -> None:
         self.retry_after_limit = retry_after_limit
         defaults = {
+            "allowed_methods": _IDEMPOTENT,
             "status_forcelist": {408, 502, 503, 504},
             "backoff_factor": 0.5,
             "backoff_jitter": 0.5,
@@ -90,9 +122,28 @@ class GraceDBRetry(Retry):
         """Make the next of its kind, for `increment`."""
         return super().new(**{"retry_after_limit": self.retry_after_limit, **kw})
 
+    def for_request(self, request: PreparedRequest) -> GraceDBRetry:
+        """Get the rule for a request: a PUT without a body may be sent again as a DELETE may.
+
+        Parameters
+        ----------
+        request : requests.PreparedRequest
+
+        Returns
+        -------
+        GraceDBRetry
+            This one, if ``allowed_methods`` was given.
+        """
+        if request.method == "PUT" and request.body is None and self.allowed_methods == _IDEMPOTENT:
+            return self.new(allowed_methods=_IDEMPOTENT | {"PUT"})
+        return self
+
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        """Tell whether a response is worth another request."""
-        return _did_nothing(status_code, has_retry_after) or super().is_retry(
+        """Tell whether a response is worth another request, as far as its status goes."""
+        did_nothing = status_code == 429 or (
+            status_code == 503 and has_retry_after and self.respect_retry_after_header
+        )
+        return (did_nothing and self.total != 0) or super().is_retry(
             method, status_code, has_retry_after
         )
 
@@ -121,36 +172,39 @@ class GraceDBRetry(Retry):
         urllib3.exceptions.MaxRetryError
             There is to be none. With ``raise_on_status=False`` urllib3 returns the response then.
         Exception
-            ``error``, where requests maps that to what it raises without retries.
+            ``error``, if it is not to be retried for what it is.
         """
         last = self
-        if error is not None and not self._is_worth_repeating(error):
+        if error is not None:
+            last = self._for_error(error)
+        elif response is not None and not self._is_worth_waiting(method, response):
             last = self.new(total=0)
-        if response is not None and not self._is_worth_waiting(method, response):
-            last = self.new(total=0)
-        try:
-            return super(GraceDBRetry, last).increment(
-                method, url, response, error, _pool, _stacktrace
-            )
-        except MaxRetryError:
-            # requests makes a ConnectionError of a MaxRetryError around a read timeout.
-            if isinstance(error, ReadTimeoutError):
-                reraise(type(error), error, _stacktrace)
-            raise
+        following = super(GraceDBRetry, last).increment(
+            method, url, response, error, _pool, _stacktrace
+        )
+        if response is not None:
+            drain(response)  # urllib3 would read it to its end, and before 2.6 decode it.
+        return following
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         """Wait before the next attempt, and log it."""
         retry_after = self.get_retry_after(response) if response is not None else None
         seconds = retry_after or self.get_backoff_time()
+        if self.history:
+            self._log(seconds)
+        if seconds > 0:
+            time.sleep(seconds)
+
+    def _log(self, seconds: float) -> None:
         last = self.history[-1]
-        _logger.info(
-            "%s %s: %s; again in %.1f s",
+        _logger.warning(
+            "%s %s: %s; again in %.1f s%s",
             last.method,
             urlsplit(last.url or "").path,
             f"status {last.status}" if last.error is None else _describe(last.error),
             seconds,
+            _how_often(self.total),
         )
-        time.sleep(seconds)
 
     # What urllib3 (2.8) asks has no public names.
 
@@ -162,28 +216,42 @@ class GraceDBRetry(Retry):
         # urllib3 (2.8) makes a ProxyError of a connection that drops after the request, too.
         return super()._is_read_error(err) or _is_dropped(err) or isinstance(err, ProxyError)
 
-    def _is_worth_repeating(self, error: Exception) -> bool:
+    def _for_error(self, error: Exception) -> GraceDBRetry:
+        """Get the rule that counts what is final by default, if the user has not said otherwise."""
+        if self.total == 0 or self._is_connection_error(error):
+            return self
         if isinstance(error, ReadTimeoutError):
-            return self._is_connection_error(error)
+            # False has the error raised as it is, of which requests makes a ReadTimeout.
+            return self.new(read=False) if self.read is None else self
         original = error.original_error if isinstance(error, ProxyError) else error
-        return _is_dropped(original) or not isinstance(original, SSLError)
+        if isinstance(original, SSLError) and not _is_dropped(original) and self.other is None:
+            return self.new(total=0)
+        return self
 
     def _is_worth_waiting(self, method: str | None, response: BaseHTTPResponse) -> bool:
+        """Tell whether Retry-After, if there is one, is what `is_retry` took it for."""
+        if "Retry-After" not in response.headers or not self.respect_retry_after_header:
+            return True
         retry_after = self.get_retry_after(response)
-        if retry_after is None:
-            # The header that is_retry saw may make no sense.
-            return response.status == 429 or self._is_method_retryable(method or "")
-        return retry_after <= self.retry_after_limit
+        if retry_after is not None and retry_after > self.retry_after_limit:
+            return False
+        if response.status != 503 or self._is_method_retryable(method or ""):
+            return True
+        return retry_after is not None and not _has_intermediary(response)
 
 
 DEFAULT_RETRIES = GraceDBRetry()
+_ONCE = GraceDBRetry(0, read=False)
 
 
 class RetryAdapter(HTTPAdapter):
     """An adapter that sends a request again when that is safe and may help; see `GraceDBRetry`.
 
-    A body that cannot be sent again, such as that of a generator, is sent once. Each
-    retry is a log record of level INFO.
+    A body that cannot be sent again, such as that of a generator, is sent once. Each retry is a log
+    record of level WARNING, which says how long it waits, and how many are left after it.
+
+    A TLS connection that breaks is a `requests.ConnectionError`, as any that breaks; requests makes
+    an ``SSLError`` of it. A read timeout is a `requests.ReadTimeout`, however many were waited for.
 
     Parameters
     ----------
@@ -211,12 +279,23 @@ class RetryAdapter(HTTPAdapter):
     ) -> Response:
         """Send a request, more than once if need be."""
         kwargs = dict(stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
-        adapter = self
+        rule = self._rule(request)
+        adapter = self if rule is self.max_retries else self._with(rule)
+        try:
+            if not stream and rule is not _ONCE and rule._is_method_retryable(request.method or ""):
+                return adapter._read_whole(request, kwargs)
+            return super(RetryAdapter, adapter).send(request, **kwargs)
+        except requests.ConnectionError as error:
+            plain = _as_it_is(error)
+            if plain is error:
+                raise
+            raise plain from error
+
+    def _rule(self, request: PreparedRequest) -> Retry:
         if not is_repeatable(request):
-            adapter = self._with(Retry(0, read=False))
-        elif not stream and self.max_retries._is_method_retryable(request.method or ""):
-            return self._read_whole(request, kwargs)
-        return super(RetryAdapter, adapter).send(request, **kwargs)
+            return _ONCE
+        rule = self.max_retries
+        return rule.for_request(request) if isinstance(rule, GraceDBRetry) else rule
 
     def _read_whole(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Response:
         """Send a request again also where the connection drops in the body of the response."""
@@ -271,9 +350,29 @@ def restore_elapsed(response: Response, **kwargs: Any) -> None:
     response.elapsed = vars(response).get(_ELAPSED, response.elapsed)
 
 
-def _did_nothing(status_code: int, has_retry_after: bool) -> bool:
-    """Tell whether the server refused the request before it did anything."""
-    return status_code == 429 or (status_code == 503 and has_retry_after)
+def _has_intermediary(response: BaseHTTPResponse) -> bool:
+    """Tell whether an answer says that it comes from a cache or a gateway, or through one."""
+    server = response.headers.get("Server", "")
+    return bool(_CACHE.search(server)) or any(name in response.headers for name in _TRACES)
+
+
+def _as_it_is(error: requests.ConnectionError) -> requests.RequestException:
+    """Get the exception that tells what happened, where requests has made another one of it."""
+    reason = error.args[0] if error.args else None
+    if isinstance(reason, MaxRetryError):
+        reason = reason.reason
+        if isinstance(reason, ReadTimeoutError):
+            return requests.ReadTimeout(reason, request=error.request)
+    if isinstance(reason, SSLError) and _is_dropped(reason) and not _is_in_handshake(reason):
+        broken = ProtocolError("Connection broken", _happened(reason))
+        return requests.ConnectionError(broken, request=error.request)
+    return error
+
+
+def _how_often(left: int | None) -> str:
+    if left is None:
+        return ""
+    return f", and up to {left} more if need be" if left else ", for the last time"
 
 
 def _describe(error: Exception) -> str:
@@ -291,7 +390,7 @@ def _happened(error: Exception) -> BaseException:
 
 def _is_dropped(error: Exception) -> bool:
     """Tell whether a TLS connection broke, which ssl (Python 3.13) takes for a failure of TLS."""
-    return isinstance(error, SSLError) and isinstance(_happened(error), ssl.SSLEOFError)
+    return isinstance(error, SSLError) and isinstance(_happened(error), _DROPPED)
 
 
 def _is_in_handshake(error: Exception) -> bool:

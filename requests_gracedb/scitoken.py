@@ -13,25 +13,35 @@ import warnings
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from math import inf
+from math import inf, isfinite
+from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from urllib.parse import urlsplit
 
-from .credential import CredentialAuth, Origin
+from .credential import CredentialAuth, Origin, Secret
 
 if TYPE_CHECKING:
     from scitokens import SciToken
 
 _MAXIMUM_SIZE = 64 * 1024  # bytes
-_B64TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+# A JSON Web Token, a header, or more than a file system takes for a name.
+_LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}")
 _TMP = "/tmp"  # nosec: that it is this directory is what the specification says
 # Audiences that are any server: that of SciTokens and that of WLCG Common JWT Profiles.
 _ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
+_MAXIMUM_SHOWN = 200  # characters
+_ABSENT = "absent"
+_NOT_A_NAME = (
+    "this looks like a token, not the name of a file: write the token to a file of your own, or "
+    "pass it as bytes"
+)
 _DEFAULT_LIFETIME = 600  # seconds, the default of scitokens.SciToken.serialize
 
 _logger = logging.getLogger(__name__)
 
-Token = Union[str, "os.PathLike[str]", "SciToken"]
+Token = Union[str, bytes, "os.PathLike[str]", "SciToken"]
 
 
 class SciTokenAuth(CredentialAuth):
@@ -42,18 +52,22 @@ class SciTokenAuth(CredentialAuth):
     repeated. In between, a request costs no input or output. A reload that fails, because the file
     is being rewritten, say, leaves the token in use and is logged as a warning.
 
+    GraceDB does not reject a token that has expired. It ignores it, and answers as if there were
+    none. Such a token is sent nevertheless, and is a warning in the log, once a token.
+
     Claims are read without verifying the signature, which is the server's business.
 
     A pickle of it holds the name of the file, not the token, which is read where the pickle is
-    loaded. With a `scitokens.SciToken`, it holds that; one with a private key does not pickle.
+    loaded. With `bytes` or a `scitokens.SciToken`, it holds these; a SciToken with a private key
+    does not pickle.
 
     Parameters
     ----------
-    token : str, os.PathLike or scitokens.SciToken
-        The name of a file that holds one bearer token and white space at most around it, or a
-        token. A `scitokens.SciToken` is sent as it was serialized; one with a private key is
-        serialized for as long as it was before (600 seconds if it was not), and again before it
-        expires if ``auth_reload`` is set.
+    token : str, os.PathLike, bytes or scitokens.SciToken
+        The name of a file that holds one bearer token and white space at most around it; or a token
+        itself, as `bytes`, or a `scitokens.SciToken`. That is sent as it was serialized; one with a
+        private key is serialized for as long as it was before (600 seconds if it was not), and
+        again before it expires if ``auth_reload`` is set.
     auth_reload : bool, default False
         Whether to read the token again.
     auth_reload_timeout : float, default 300
@@ -62,11 +76,12 @@ class SciTokenAuth(CredentialAuth):
     Raises
     ------
     OSError
-        The file cannot be read, or another user could have written it.
+        The file cannot be read, is no regular file, or another user could have written it.
     ValueError
-        It holds something else than one bearer token. The content is not shown.
+        What it holds is not one bearer token, or ``token`` is a `str` that looks like a token. The
+        content is not shown.
     TypeError
-        ``token`` is neither a path nor a `scitokens.SciToken`.
+        ``token`` is none of these.
 
     Warns
     -----
@@ -79,114 +94,179 @@ class SciTokenAuth(CredentialAuth):
     >>> session.get("https://gracedb.ligo.org/api/events/", auth=auth)
     """
 
+    _warned_of: _Reading | None
+
     def __init__(
         self, token: Token, auth_reload: bool = False, auth_reload_timeout: float = 300
     ) -> None:
-        self._start(_source(token), auth_reload_timeout if auth_reload else None)
+        try:
+            source = token_source(token)
+        finally:
+            del token  # No frame of a traceback shows it.
+        self._start(source, auth_reload_timeout if auth_reload else None)
 
     @classmethod
     def discover(
-        cls, auth_reload: bool = False, auth_reload_timeout: float = 300
+        cls,
+        auth_reload: bool = False,
+        auth_reload_timeout: float = 300,
+        url: str | None = None,
     ) -> SciTokenAuth | None:
-        """Look for a token in the places of WLCG Bearer Token Discovery.
+        """Look for a token in the places of WLCG Bearer Token Discovery, and in HTCondor's.
 
-        They are ``$BEARER_TOKEN``, which holds the token itself, the file ``$BEARER_TOKEN_FILE``,
-        and the files ``$XDG_RUNTIME_DIR/bt_u$UID`` and ``/tmp/bt_u$UID``. A file that is not there
-        or not readable is passed over.
+        They are ``$BEARER_TOKEN``, which holds the token itself; the file ``$BEARER_TOKEN_FILE``;
+        the files ``$_CONDOR_CREDS/*.use``, in the order of their names; and the files
+        ``$XDG_RUNTIME_DIR/bt_u$UID`` and ``/tmp/bt_u$UID``. The first token that fits is taken. One
+        that has expired, or whose audience is another server than that of ``url``, is passed over,
+        as is a file that is not there or not readable, and one in ``/tmp`` that another user made.
 
         Parameters
         ----------
         auth_reload : bool, default False
         auth_reload_timeout : float, default 300
             See `SciTokenAuth`.
+        url : str, optional
+            A URL of the service. Without it, a token of any audience fits.
 
         Returns
         -------
         SciTokenAuth or None
-            None if there is no token in any of them.
+            None if there is no token that fits. With ``auth_reload``, one that has expired is
+            better than none: it may be renewed.
 
         Raises
         ------
         OSError, ValueError
             There is one, but it cannot be used: see `SciTokenAuth`.
         """
-        for source in discovery_places():
-            if source.is_there:
-                auth = cls.__new__(cls)
-                auth._start(source, auth_reload_timeout if auth_reload else None)
-                return auth
-        return None
+        fitting, expired = discovered(None if url is None else Origin.of(url))
+        source = fitting or (expired if auth_reload else None)
+        return cls.of(source, auth_reload, auth_reload_timeout) if source else None
+
+    @classmethod
+    def of(
+        cls, source: TokenSource, auth_reload: bool, auth_reload_timeout: float
+    ) -> SciTokenAuth:
+        """Make one from a place that was found.
+
+        Parameters
+        ----------
+        source : TokenSource
+        auth_reload : bool
+        auth_reload_timeout : float
+            See `SciTokenAuth`.
+
+        Returns
+        -------
+        SciTokenAuth
+        """
+        auth = cls.__new__(cls)
+        auth._start(source, auth_reload_timeout if auth_reload else None)
+        return auth
 
     def __repr__(self) -> str:
-        date = _date(self._expiry)
+        if "_reading" not in vars(self):
+            return "<SciTokenAuth without a token>"  # in a traceback of what went wrong
+        date = _date(self._reading.expiry)
         expiry = "does not expire" if date is None else f"expires {date}"
         return f"<SciTokenAuth {self.place}, {expiry}>"
+
+    def __getstate__(self) -> tuple[TokenSource, float | None, Origin | None]:
+        return self._source, self._auth_reload_timeout, self.only_origin
+
+    def __setstate__(self, state: tuple[TokenSource, float | None, Origin | None]) -> None:
+        self._start(*state[:2])
+        self.only_origin = state[2]
+
+    def _key(self) -> tuple[Any, ...]:
+        return *super()._key(), self._source, self._auth_reload_timeout
 
     @property
     def place(self) -> str:
         """Where the token comes from."""
         return str(self._source)
 
-    def __getstate__(self) -> tuple[_TokenSource, float | None, Origin | None]:
-        return self._source, self._auth_reload_timeout, self.only_origin
-
-    def __setstate__(self, state: tuple[_TokenSource, float | None, Origin | None]) -> None:
-        self._start(*state[:2])
-        self.only_origin = state[2]
-
     def authorization(self, origin: Origin) -> str:
         """Get the value of the Authorization header."""
-        authorization = self._authorization
-        if time.time() >= self._reload_at:
-            self._reload(authorization)
-        return self._authorization
+        reading, now = self._reading, time.time()
+        if now >= reading.reload_at:
+            self._reload(reading.authorization)
+            reading = self._reading
+        if now >= reading.expiry and reading is not self._warned_of:
+            self._warned_of = reading
+            _logger.warning(
+                "%s holds %s. GraceDB ignores it, and takes requests for anonymous: get a new one",
+                self._source,
+                _age(reading.expiry),
+            )
+        return reading.authorization
 
     def renewed(self, rejected: str) -> str | None:
         """Read the token again, if that was not done since the rejected one was read."""
         if self._auth_reload_timeout is not None and self._source.is_external:
             self._reload(rejected)
-        return self._authorization if self._authorization != rejected else None
+        reading = self._reading
+        is_better = reading.authorization != rejected and reading.expiry > time.time()
+        return reading.authorization if is_better else None
+
+    def problem(self) -> str | None:
+        """Tell whether the token has expired, or is for another server."""
+        problem = _misfit(self._reading.token, self.only_origin)
+        return None if problem is None else f"the {self._source} has {problem}"
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the token was found, rather than named by the user."""
+        return self._source.is_found
+
+    def is_expired(self) -> bool:
+        """Tell whether the token has expired."""
+        return self._reading.expiry <= time.time()
 
     def describe(self) -> dict[str, Any]:
         """Tell the claims of the token, and whether they fit the only origin that gets it."""
-        claims = unverified_claims(self._token)
+        claims = unverified_claims(self._reading.token)
         audience = claims.get("aud")
         return {
             "issuer": claims.get("iss"),
             "subject": claims.get("sub"),
             "audience": audience,
-            "audience_fits": self.only_origin and _fits(audience, self.only_origin),
+            "audience_fits": self.only_origin and _fits(self._reading.token, self.only_origin),
             "scope": claims.get("scope"),
             "issued": _date(claims.get("iat")),
             "not_before": _date(claims.get("nbf")),
             "expires": _date(claims.get("exp")),
-            "is_expired": self._expiry <= time.time(),
+            "is_expired": self.is_expired(),
         }
 
-    def _start(self, source: _TokenSource, auth_reload_timeout: float | None) -> None:
+    def _start(self, source: TokenSource, auth_reload_timeout: float | None) -> None:
         self._source = source
         self._auth_reload_timeout = auth_reload_timeout
-        self._lock = Lock()
         self._readings = 0
+        self._lock, self._process = Lock(), os.getpid()
+        self._warned_of = None
         self._use(source.read())
         if source.warning:
             warnings.warn(source.warning, stacklevel=3)
 
-    def _use(self, token: str) -> None:
-        self._token = token
-        self._authorization = f"Bearer {token}"
-        self._expiry = expiry_of(token)
+    def _use(self, token: Secret) -> None:
+        expiry = expiry_of(token)
         timeout = self._auth_reload_timeout
         if timeout is not None and not self._source.is_external:
             # Each reading is a new token, and none lives longer than the first.
-            timeout = min(timeout, (self._expiry - time.time()) / 2)
-        self._reload_at = inf if timeout is None else self._expiry - timeout
+            timeout = min(timeout, (expiry - time.time()) / 2)
+        reload_at = inf if timeout is None else expiry - timeout
+        # In one assignment: other threads see all of it or nothing.
+        self._reading = _Reading(token, Secret(f"Bearer {token}"), expiry, reload_at)
 
     def _reload(self, stale: str) -> None:
         """Read the token again, once for all the threads that found it stale at the same time."""
         readings = self._readings
+        if self._process != os.getpid():
+            # It may have been forked while a thread that does not exist here held the lock.
+            self._lock, self._process = Lock(), os.getpid()
         with self._lock:
-            if self._authorization != stale or self._readings != readings:
+            if self._reading.authorization != stale or self._readings != readings:
                 return
             self._readings += 1
             try:
@@ -194,33 +274,53 @@ class SciTokenAuth(CredentialAuth):
             except (OSError, ValueError) as error:
                 _logger.warning("%s; the token that was read before stays in use", error)
                 return
-            if _is_cut_off(token, self._token):
+            if _is_cut_off(token, self._reading.token):
                 _logger.warning("%s is half written; the token before stays in use", self._source)
-            elif token != self._token:
+            elif self.is_found and not _fits(token, self.only_origin):
+                misfit = _misfit(token, self.only_origin)
+                _logger.warning("%s has %s; the one before stays in use", self._source, misfit)
+            elif token != self._reading.token:
                 self._use(token)
 
 
-def discovery_places() -> list[_TokenSource]:
-    """List the places of WLCG Bearer Token Discovery, whether there is a token or not.
+def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource | None]:
+    """Look for a token in the places of discovery; see `SciTokenAuth.discover`.
+
+    Parameters
+    ----------
+    origin : Origin or None
+        Where the token is to go.
 
     Returns
     -------
-    list
-        In the order of the specification.
+    tuple of two TokenSource or None
+        The first that fits, and the first that would if it had not expired.
     """
-    name = f"bt_u{os.geteuid()}"
-    runtime_directory = os.environ.get("XDG_RUNTIME_DIR")
-    paths = (
-        os.environ.get("BEARER_TOKEN_FILE"),
-        runtime_directory and os.path.join(runtime_directory, name),
-        os.path.join(_TMP, name),
-    )
-    files = [_TokenFile(os.path.abspath(path)) for path in paths if path]
-    return [_TokenVariable("BEARER_TOKEN"), *files]
+    expired = None
+    for source in discovery_places():
+        source.is_found = True
+        missing = source.missing()
+        if missing is not None:
+            if missing != _ABSENT:
+                _logger.warning("%s is %s", source, missing)
+            continue
+        token = source.read()
+        problem = _misfit(token, origin)
+        if problem is None:
+            return source, expired
+        _logger.info("%s is passed over: it has %s", source, problem)
+        if expired is None and _fits(token, origin):
+            expired = source
+    return None, expired
 
 
-def describe_places() -> Iterator[tuple[str, str]]:
-    """Tell what there is in each place of WLCG Bearer Token Discovery.
+def describe_places(origin: Origin | None) -> Iterator[tuple[str, str]]:
+    """Tell what there is in each of the places of discovery.
+
+    Parameters
+    ----------
+    origin : Origin or None
+        Where the token is to go.
 
     Yields
     ------
@@ -228,16 +328,35 @@ def describe_places() -> Iterator[tuple[str, str]]:
         A place, and what was found there. No secrets.
     """
     for source in discovery_places():
-        place = str(source)
-        if source.is_there:
-            try:
-                yield place, _time_left(expiry_of(source.read()))
-            except OSError as error:
-                yield place, error.strerror or str(error)
-            except ValueError as error:
-                yield place, str(error)
-        else:
-            yield place, "passed over: unreadable" if source.exists else "absent"
+        missing = source.missing()
+        try:
+            yield str(source), missing or _describe(source.read(), origin)
+        except OSError as error:
+            yield str(source), error.strerror or str(error)
+        except ValueError as error:
+            yield str(source), str(error)
+
+
+def discovery_places() -> list[TokenSource]:
+    """List the places of discovery, whether there is a token or not.
+
+    Returns
+    -------
+    list of TokenSource
+        In the order of WLCG Bearer Token Discovery; HTCondor's tokens come before the default
+        files.
+    """
+    name = f"bt_u{os.geteuid()}"
+    named = os.environ.get("BEARER_TOKEN_FILE")
+    credentials = os.environ.get("_CONDOR_CREDS")
+    runtime_directory = os.environ.get("XDG_RUNTIME_DIR")
+    return [
+        _TokenVariable("BEARER_TOKEN"),
+        *([_TokenFile(named)] if named else []),
+        *map(_OptionalTokenFile, sorted(Path(credentials).glob("*.use")) if credentials else []),
+        *([_TokenFile(os.path.join(runtime_directory, name))] if runtime_directory else []),
+        _SharedTokenFile(os.path.join(_TMP, name)),
+    ]
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
@@ -275,22 +394,276 @@ def expiry_of(token: str) -> float:
     """
     expiry = unverified_claims(token).get("exp")
     try:
-        return float(expiry) if isinstance(expiry, (int, float)) else inf
+        return float(expiry) if isinstance(expiry, (int, float)) and isfinite(expiry) else inf
     except OverflowError:
         return inf
 
 
-def _fits(audience: Any, origin: Origin) -> bool:
+def token_source(token: Token) -> TokenSource:
+    """Get the source of a token that the user names.
+
+    Parameters
+    ----------
+    token : str, os.PathLike, bytes or scitokens.SciToken
+        See `SciTokenAuth`.
+
+    Returns
+    -------
+    TokenSource
+        Not read yet.
+
+    Raises
+    ------
+    TypeError
+        ``token`` is none of these.
+    """
+    if isinstance(token, bytes):
+        return _GivenToken(Secret(token.decode("latin-1")))
+    if isinstance(token, (str, os.PathLike)):
+        return _TokenFile(token)
+    from scitokens import SciToken
+
+    if isinstance(token, SciToken):
+        return _SciToken(token)
+    raise TypeError(
+        "a token is the name of a file, the token itself as bytes, or a scitokens.SciToken, not "
+        f"{type(token).__name__}"
+    )
+
+
+class TokenSource:
+    """Where a token comes from.
+
+    Parameters
+    ----------
+    where : object
+        What tells two sources apart: a path, a variable, a token.
+    """
+
+    #: Whether reading it again may bring a token that another program has put there.
+    is_external = True
+    #: Whether it is one of the places of discovery, rather than one that the user names.
+    is_found = False
+    #: What the user should know, once the source was read.
+    warning = ""
+
+    def __init__(self, where: Any) -> None:
+        self._where = where
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TokenSource):
+            return NotImplemented
+        return type(self) is type(other) and bool(self._where == other._where)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def missing(self) -> str | None:
+        """Tell why discovery finds nothing there; None if it does."""
+        return None
+
+    def read(self) -> Secret:
+        """Read the token."""
+        raise NotImplementedError
+
+
+class _TokenFile(TokenSource):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        name = os.fspath(path)
+        self._looks_like_a_token = _LOOKS_LIKE_A_TOKEN.search(name) is not None
+        absolute = os.path.abspath(name)
+        super().__init__(Secret(absolute) if self._looks_like_a_token else absolute)
+
+    def __str__(self) -> str:
+        is_hidden = self._looks_like_a_token and not os.path.exists(self._where)
+        return f"token file {'***' if is_hidden else self._where}"
+
+    def missing(self) -> str | None:
+        try:
+            status = os.stat(self._where)
+        except OSError:
+            return f"passed over: {_NOT_A_NAME}" if self._looks_like_a_token else _ABSENT
+        if not stat.S_ISREG(status.st_mode):
+            return "passed over: it is not a regular file"
+        return None if os.access(self._where, os.R_OK) else "passed over: it is not readable"
+
+    def read(self) -> Secret:
+        descriptor = self._open()
+        try:
+            self._check(os.fstat(descriptor))
+            # One system call reads it all: the file may be rewritten any time.
+            content = Secret(os.read(descriptor, _MAXIMUM_SIZE + 1).decode("latin-1"))
+        finally:
+            os.close(descriptor)
+        return _bearer_token(content, str(self))
+
+    def _open(self) -> int:
+        try:
+            # Without waiting for the other end of a FIFO.
+            return os.open(self._where, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            number, problem = error.errno, error.strerror
+        except ValueError as error:  # A name with a NUL in it.
+            number, problem = errno.EINVAL, str(error)
+        # Not from within the except clauses: the exceptions there show what may be a token.
+        if self._looks_like_a_token:
+            raise ValueError(_NOT_A_NAME)
+        raise OSError(
+            number,
+            f"{self} cannot be read ({problem}): get a token, or name another file",
+        )
+
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            problem = "is not a regular file: name one that is"
+        elif status.st_uid not in (os.geteuid(), 0):
+            problem = "belongs to another user, who may have written it: get a token of your own"
+        elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            problem = (
+                f"is writable by other users: run chmod 600 {self._where}; if you did not write "
+                "it, get a new token"
+            )
+        else:
+            if status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                self.warning = f"{self} is readable by other users: run chmod 600 {self._where}"
+            return
+        number = errno.EPERM if stat.S_ISREG(status.st_mode) else errno.EINVAL
+        raise OSError(number, f"{self} {problem}")
+
+
+class _OptionalTokenFile(_TokenFile):
+    """A file that the user has not put there: one that is of no use keeps no other back."""
+
+    def missing(self) -> str | None:
+        missing = super().missing()
+        if missing is None:
+            try:
+                self.read()
+            except (OSError, ValueError) as error:
+                return f"passed over: {getattr(error, 'strerror', None) or error}"
+        return missing
+
+
+class _SharedTokenFile(_OptionalTokenFile):
+    """A file in a directory where everybody may make one by this name."""
+
+    def missing(self) -> str | None:
+        return "passed over: another user made it" if self._is_planted() else super().missing()
+
+    def read(self) -> Secret:
+        if self._is_planted():
+            raise PermissionError(errno.EPERM, f"{self} was made by another user: get a token")
+        return super().read()
+
+    def _is_planted(self) -> bool:
+        # Of a link it matters who made it, not only what it leads to.
+        try:
+            return os.lstat(self._where).st_uid not in (os.geteuid(), 0)
+        except OSError:
+            return False
+
+
+class _TokenVariable(TokenSource):
+    def __str__(self) -> str:
+        return f"environment variable {self._where}"
+
+    def missing(self) -> str | None:
+        return None if os.environ.get(self._where) else _ABSENT
+
+    def read(self) -> Secret:
+        content = Secret(os.fsencode(os.environ.get(self._where, "")).decode("latin-1"))
+        return _bearer_token(content, str(self))
+
+
+class _GivenToken(TokenSource):
+    is_external = False
+
+    def __str__(self) -> str:
+        return "token given as bytes"
+
+    def read(self) -> Secret:
+        return _bearer_token(self._where, str(self))
+
+
+class _SciToken(TokenSource):
+    is_external = False
+
+    def __init__(self, token: SciToken) -> None:
+        super().__init__(token)
+        self._is_read = False
+
+    def __str__(self) -> str:
+        return "SciToken"
+
+    def read(self) -> Secret:
+        # scitokens (1.9) has no public name for what a token was serialized to or deserialized
+        # from, and serialize() works with a key only.
+        token: Any = self._where
+        serialized = token._serialized_token and Secret(token._serialized_token)
+        if token._key is not None and (self._is_read or serialized is None):
+            serialized = self._serialize(_lifetime(serialized))
+        if serialized is None:
+            raise ValueError("the SciToken was never serialized, and has no private key for that")
+        self._is_read = True
+        return _bearer_token(serialized, str(self))
+
+    def _serialize(self, lifetime: int) -> Secret:
+        try:
+            return Secret(self._where.serialize(lifetime=lifetime), "ascii")
+        except Exception as error:  # Those of scitokens and PyJWT have nothing else in common.
+            raise ValueError(f"the SciToken cannot be serialized: {error}") from error
+
+
+class _Reading(NamedTuple):
+    """What was read last."""
+
+    token: Secret
+    authorization: Secret
+    expiry: float
+    reload_at: float
+
+
+def _bearer_token(content: Secret, name: str) -> Secret:
+    # Nothing of the content may get into a message, nor into an exception chained to it.
+    token = Secret(content.strip(" \t\r\n\v\f"))
+    if len(content) > _MAXIMUM_SIZE:
+        raise ValueError(f"the {name} is over {_MAXIMUM_SIZE} bytes, too long for a bearer token")
+    if not token:
+        raise ValueError(f"the {name} is empty")
+    if not _B64TOKEN.fullmatch(token):
+        raise ValueError(f"what the {name} holds is not one bearer token (RFC 6750)")
+    return token
+
+
+def _misfit(token: str, origin: Origin | None) -> str | None:
+    """Tell why a token is of no use there: its server, or its time."""
+    if not _fits(token, origin):
+        audience = json.dumps(unverified_claims(token).get("aud"))
+        return f"a token for {audience[:_MAXIMUM_SHOWN]}"
+    expiry = expiry_of(token)
+    return _age(expiry) if expiry <= time.time() else None
+
+
+def _describe(token: str, origin: Origin | None) -> str:
+    return _misfit(token, origin) or _age(expiry_of(token))
+
+
+def _fits(token: str, origin: Origin | None) -> bool:
     """Tell whether a server takes tokens for this audience: one without is for all (RFC 7519)."""
+    audience = unverified_claims(token).get("aud")
+    if audience is None or origin is None:
+        return True
     audiences = audience if isinstance(audience, list) else [audience]
-    return audience is None or any(_is_server(str(each), origin) for each in audiences)
+    return any(_is_server(str(each), origin) for each in audiences)
 
 
 def _is_server(audience: str, origin: Origin) -> bool:
-    if audience in _ANY_AUDIENCE or audience.lower() == origin.host:
+    if audience in _ANY_AUDIENCE:
         return True
+    url = audience if "://" in audience else f"{origin.scheme}://{audience}"
     try:
-        return Origin.of(audience) == origin
+        server = Origin.of(url)
+        # As IGWN's clients ask for it, an audience names no port, whatever that of the server is.
+        return server == origin or not urlsplit(url).port and server[:2] == origin[:2]
     except ValueError:
         return False
 
@@ -302,7 +675,7 @@ def _date(seconds: Any) -> str | None:
         return None
 
 
-def _time_left(expires_at: float) -> str:
+def _age(expires_at: float) -> str:
     seconds = expires_at - time.time()
     if seconds == inf:
         return "a token that does not expire"
@@ -314,136 +687,12 @@ def _time_left(expires_at: float) -> str:
     return f"a token that expires in {text}" if seconds > 0 else f"a token that expired {text} ago"
 
 
-def _source(token: Token) -> _TokenSource:
-    if isinstance(token, (str, os.PathLike)):
-        return _TokenFile(os.path.abspath(token))
-    from scitokens import SciToken
-
-    if isinstance(token, SciToken):
-        return _TokenObject(token)
-    raise TypeError(
-        f"a token is the name of a file or a scitokens.SciToken, not {type(token).__name__}"
-    )
-
-
-class _TokenSource:
-    is_external = True
-    warning = ""
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is anything, were it unreadable."""
-        return True
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is something to read."""
-        return True
-
-    def read(self) -> str:
-        raise NotImplementedError
-
-
-class _TokenFile(_TokenSource):
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    @property
-    def exists(self) -> bool:
-        return os.path.exists(self._path)
-
-    @property
-    def is_there(self) -> bool:
-        return os.path.isfile(self._path) and os.access(self._path, os.R_OK)
-
-    def __str__(self) -> str:
-        return f"token file {self._path}"
-
-    def read(self) -> str:
-        try:
-            # Without a buffer, one system call reads it all: the file may be rewritten any time.
-            with open(self._path, "rb", buffering=0) as file:
-                self._check(os.fstat(file.fileno()))
-                content = file.read(_MAXIMUM_SIZE + 1) or b""
-        except OSError as error:
-            problem = f"cannot read the token file ({error.strerror}): get a token, or name another"
-            raise OSError(error.errno, problem, self._path) from error
-        return _bearer_token(content, str(self))
-
-    def _check(self, status: os.stat_result) -> None:
-        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError(
-                errno.EPERM, "another user may have written it: run chmod 600 on a file of your own"
-            )
-        if status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            self.warning = f"other users can read the {self}: run chmod 600 {self._path}"
-
-
-class _TokenVariable(_TokenSource):
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    def exists(self) -> bool:
-        return self._name in os.environ
-
-    @property
-    def is_there(self) -> bool:
-        return bool(os.environ.get(self._name))
-
-    def __str__(self) -> str:
-        return f"environment variable {self._name}"
-
-    def read(self) -> str:
-        return _bearer_token(os.fsencode(os.environ.get(self._name, "")), str(self))
-
-
-class _TokenObject(_TokenSource):
-    is_external = False
-
-    def __init__(self, token: SciToken) -> None:
-        self._token = token
-        self._is_read = False
-
-    def __str__(self) -> str:
-        return "SciToken"
-
-    def read(self) -> str:
-        # scitokens (1.9) has no public name for what a token was serialized to or deserialized
-        # from, and serialize() works with a key only.
-        serialized: str | None = self._token._serialized_token
-        can_serialize = self._token._key is not None
-        if can_serialize and (self._is_read or serialized is None):
-            serialized = self._serialize(self._lifetime(serialized))
-        if serialized is None:
-            raise ValueError("the SciToken was never serialized, and has no private key for that")
-        self._is_read = True
-        return _bearer_token(serialized.encode(), str(self))
-
-    def _serialize(self, lifetime: int) -> str:
-        try:
-            return str(self._token.serialize(lifetime=lifetime), "ascii")
-        except Exception as error:  # Those of scitokens and PyJWT have nothing else in common.
-            raise ValueError(f"the SciToken cannot be serialized: {error}") from error
-
-    def _lifetime(self, serialized: str | None) -> int:
-        claims = unverified_claims(serialized or "")
-        try:
-            return int(claims["exp"] - claims["iat"])
-        except (KeyError, TypeError):
-            return _DEFAULT_LIFETIME
-
-
-def _bearer_token(content: bytes, name: str) -> str:
-    # Nothing of the content may get into a message, nor into an exception chained to it.
-    token = content.strip()
-    if len(content) > _MAXIMUM_SIZE:
-        raise ValueError(f"the {name} has over {_MAXIMUM_SIZE} bytes, no bearer token has")
-    if not token:
-        raise ValueError(f"the {name} is empty")
-    if not _B64TOKEN.fullmatch(token):
-        raise ValueError(f"the {name} holds something else than one bearer token (RFC 6750)")
-    return token.decode()
+def _lifetime(serialized: str | None) -> int:
+    claims = unverified_claims(serialized or "")
+    try:
+        return int(claims["exp"] - claims["iat"])
+    except (KeyError, TypeError):
+        return _DEFAULT_LIFETIME
 
 
 def _decoded(part: str) -> bytes:

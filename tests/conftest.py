@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,7 +16,7 @@ import trustme
 from coverage import Coverage
 from requests.adapters import HTTPAdapter
 
-from requests_gracedb import GraceDBAdapter, retry, scitoken
+from requests_gracedb import GraceDBAdapter, GraceDBRetry, retry, scitoken
 from requests_gracedb.testing import GraceDBServer
 
 from .loopback_server import LoopbackServer
@@ -53,6 +53,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "SSL_CERT_DIR",
             "SSL_CERT_FILE",
             "XDG_RUNTIME_DIR",
+            "_CONDOR_CREDS",
         ):
             monkeypatch.delenv(name)
     path = tmp_path / "home"
@@ -132,7 +133,16 @@ class Waits(list[float]):
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """The waits between two attempts, and what is to happen during each of them."""
     waits = Waits()
+    sleep = GraceDBRetry.sleep
+
+    def noted_sleep(*args: Any) -> None:
+        count = len(waits)
+        sleep(*args)
+        if len(waits) == count:
+            waits.sleep(0)
+
     monkeypatch.setattr(retry, "time", waits)
+    monkeypatch.setattr(GraceDBRetry, "sleep", noted_sleep)
     return waits
 
 
@@ -153,12 +163,14 @@ def token_file(tmp_path: Path) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are opened for a token."""
     names: list[str] = []
+    system_open = os.open
 
-    def recording_open(name: str, mode: str, buffering: int) -> io.FileIO:
-        names.append(name)
-        return open(name, "rb", buffering=0)
+    def recording_open(name: str, flags: int, *args: Any, **kwargs: Any) -> int:
+        if not flags & os.O_CREAT:  # Those are the tests, which write.
+            names.append(name)
+        return system_open(name, flags, *args, **kwargs)
 
-    monkeypatch.setattr(scitoken, "open", recording_open, raising=False)
+    monkeypatch.setattr(os, "open", recording_open)
     return names
 
 

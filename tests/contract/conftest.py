@@ -8,7 +8,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from requests_gracedb import ErrorAdapter, GraceDBAdapter
+from requests_gracedb import ErrorAdapter, GraceDBAdapter, RedirectAdapter
 from tests.conftest import Waits, mounted
 
 ADAPTERS = [*GraceDBAdapter.__bases__, GraceDBAdapter]
@@ -16,6 +16,12 @@ ADAPTERS = [*GraceDBAdapter.__bases__, GraceDBAdapter]
 where_a_status_is_the_point = pytest.mark.parametrize(
     "any_session",
     [HTTPAdapter, *(base for base in GraceDBAdapter.__bases__ if base is not ErrorAdapter)],
+    indirect=True,
+)
+
+where_a_body_may_get_lost = pytest.mark.parametrize(
+    "any_session",
+    [HTTPAdapter, *(base for base in GraceDBAdapter.__bases__ if base is not RedirectAdapter)],
     indirect=True,
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.contract.conftest import where_a_status_is_the_point
+from tests.contract.conftest import where_a_body_may_get_lost, where_a_status_is_the_point
 from tests.loopback_server import Answer, LoopbackServer, redirect
 
 pytestmark = pytest.mark.usefixtures("unmeasured")
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("unmeasured")
 # Redirects
 
 
+@where_a_body_may_get_lost
 @pytest.mark.parametrize(
     "status, method, expected",
     [
@@ -49,6 +50,7 @@ def test_a_redirect_has_the_method_that_belongs_to_it(
     assert [received.method for received in server.requests] == [method, expected]
 
 
+@where_a_body_may_get_lost
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_a_redirect_that_becomes_get_has_no_body(
     status: int, any_session: requests.Session, server: LoopbackServer

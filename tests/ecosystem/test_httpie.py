@@ -125,8 +125,8 @@ def test_a_token_file_that_is_not_there_is_told_in_one_line(
     assert (result.returncode, result.stdout) == (1, b"")
     (line,) = result.stderr.strip().splitlines()
     assert b" error: FileNotFoundError: " in line
-    assert line.endswith(b"cannot read the token file (No such file or directory): get a token, "
-                         b"or name another: '/nowhere/token'")
+    assert line.endswith(b"token file /nowhere/token cannot be read (No such file or directory): "
+                         b"get a token, or name another file")
 
 
 def test_what_is_in_a_file_that_holds_no_token_is_not_shown(
@@ -135,34 +135,48 @@ def test_what_is_in_a_file_that_holds_no_token_is_not_shown(
     path = write_token(tmp_path / "token", "secret one\nsecret two\n")
     result = http("--debug", "-A", "gracedb", "-a", path, gracedb.url)
     assert result.returncode == 1
-    assert b"holds something else than one bearer token" in result.stderr
+    assert b"is not one bearer token" in result.stderr
     assert b"secret" not in result.stderr
 
 
-@pytest.mark.usefixtures("discovered")
-def test_nothing_goes_out_in_clear_text(http: Http, token: str) -> None:
-    result = http("-A", "gracedb", "http://gracedb.invalid/api/")
+def test_nothing_goes_out_in_clear_text(http: Http, token: str, token_file: Path) -> None:
+    result = http("-A", "gracedb", "-a", token_file, "http://gracedb.invalid/api/")
     assert result.returncode == 1
     assert b"refused to send a credential to http://gracedb.invalid:80" in result.stderr
     assert token.encode() not in result.stderr
 
 
-@pytest.mark.usefixtures("discovered")
 def test_a_redirect_keeps_the_token_at_its_origin(
-    http: Http, server: LoopbackServer, token: str
+    http: Http, server: LoopbackServer, token: str, token_file: Path
 ) -> None:
     server.script = [redirect(f"{server.url}/elsewhere")]
-    http("--follow", "-A", "gracedb", server.url)
+    http("--follow", "-A", "gracedb", "-a", token_file, server.url)
     assert server.authorizations == [f"Bearer {token}"] * 2
 
 
-@pytest.mark.usefixtures("discovered")
 def test_a_redirect_takes_the_token_to_no_other_origin(
-    http: Http, server: LoopbackServer, other_server: LoopbackServer
+    http: Http, server: LoopbackServer, other_server: LoopbackServer, token_file: Path
 ) -> None:
     server.script = [redirect(other_server.url)]
-    http("--follow", "-A", "gracedb", server.url)
+    http("--follow", "-A", "gracedb", "-a", token_file, server.url)
     assert other_server.authorizations == [None]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("TOKEN", b"this looks like a token, not the name of a file"),
+        ("me:TOKEN", b"-a takes the name of a token file here, not a user name and a password"),
+        ("me:s3cr3t", b"-a takes the name of a token file here, not a user name and a password"),
+    ],
+)
+def test_a_secret_in_place_of_a_file_name_is_told_and_not_shown(
+    argument: str, message: bytes, http: Http, gracedb: GraceDBServer, token: str
+) -> None:
+    result = http("-A", "gracedb", "-a", argument.replace("TOKEN", token), gracedb.url)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert token.encode() not in result.stderr and b"s3cr3t" not in result.stderr
 
 
 def test_a_session_of_httpie_remembers_the_file_and_not_the_token(

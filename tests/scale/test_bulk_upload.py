@@ -181,7 +181,7 @@ def bulk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bulk]:
     """A GraceDB with nothing in it, a directory of files, and a token."""
     directory = make_files(tmp_path_factory.mktemp("bulk") / "events", FILES)
     with GraceDBServer(throttle=None, count_cache=0) as gracedb:
-        token_file = write_token(directory.parent / "token", gracedb.token())
+        token_file = write_token(directory.parent / "token", gracedb.token(audience="ANY"))
         settings = {
             "BEARER_TOKEN_FILE": str(token_file), "REQUESTS_CA_BUNDLE": gracedb.ca_bundle
         }

@@ -22,8 +22,6 @@ from requests_gracedb.testing.faults import KINDS
 TOP = Path(__file__).parent.parent.parent
 FILES = 500
 LIMIT = 120  # seconds for anything that has to happen
-# A POST that a cache has answered is sent again by a RetryAdapter that does not look for one.
-FAULTS = sorted(KINDS.keys() - {"503-cache"})
 
 
 def make_files(directory: Path, number: int) -> Path:
@@ -103,7 +101,7 @@ def test_each_file_arrives_once_with_every_fault_at_random_and_a_worker_killed(
     directory = make_files(tmp_path / "events", FILES)
     with GraceDBServer(throttle=None, count_cache=1, content_id=knows_content) as server:
         with ExitStack() as faults:
-            for name in FAULTS:
+            for name in KINDS:
                 faults.enter_context(server.fault(name, times=None, chance=chance, seconds=0.1))
             with upload(server, directory) as process:
                 kill_a_worker(server, process)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from requests_gracedb import GraceDBAuth, NetrcAuth
+from requests_gracedb import BasicAuth, GraceDBAuth, NetrcAuth
 from tests.conftest import NOBODY, basic, everything_in, write_netrc
 from tests.loopback_server import LoopbackServer
 from tests.unit.credentials import AT_LOCALHOST, LOCALHOST, NETRC, SECRET, sent
@@ -204,7 +204,7 @@ def test_netrc_that_is_open_to_others_is_refused(
     path.chmod(mode)
     with pytest.raises(PermissionError, match=f"run chmod 600 {path}") as caught:
         netrc_auth()
-    assert caught.value.filename == str(path)
+    assert str(path) in str(caught.value)
     assert SECRET not in everything_in(caught.value)
 
 
@@ -215,15 +215,35 @@ def test_netrc_of_another_user_is_refused(
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     with pytest.raises(PermissionError, match="another user") as caught:
         netrc_auth()
-    assert caught.value.filename == str(path)
+    assert str(path) in str(caught.value)
 
 
 def test_netrc_that_is_a_directory_is_an_os_error_that_names_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NETRC", str(home))
-    with pytest.raises(IsADirectoryError, match=str(home)):
+    with pytest.raises(OSError, match=f"{home} is not a regular file"):
         NetrcAuth()
+
+
+def test_netrc_that_is_a_pipe_is_an_error_at_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(home / "pipe", 0o600)
+    monkeypatch.setenv("NETRC", str(home / "pipe"))
+    with pytest.raises(OSError, match="pipe is not a regular file"):
+        NetrcAuth()
+
+
+def test_a_home_that_is_no_directory_has_no_netrc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/dev/null")
+    assert NetrcAuth().hosts == frozenset()
+
+
+@pytest.mark.parametrize(("username", "password"), [("user", b"password"), ("user", None)])
+def test_a_password_that_is_no_str_is_a_type_error(username: Any, password: Any) -> None:
+    with pytest.raises(TypeError, match="username and password are str"):
+        BasicAuth(username, password)
 
 
 def test_netrc_that_is_not_needed_may_be_open_to_others(home: Path) -> None:

@@ -85,7 +85,7 @@ def generated() -> Iterator[bytes]:
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize(
     "method, script",
-    [("POST", later(429, "1")), ("PUT", Answer(503)), ("PUT", drop), ("PUT", reset)],
+    [("POST", later(429, "1")), ("DELETE", Answer(503)), ("DELETE", drop), ("DELETE", reset)],
 )
 def test_a_body_is_sent_again_whole(
     method: str,
@@ -112,7 +112,7 @@ def test_a_body_that_was_sent_in_part_is_sent_again_whole(
     path.write_bytes(LARGE)
     with path.open("rb") as file:
         data = {"bytes": LARGE, "file": file, "form": FormData(files={"eventFile": path})}[name]
-        assert session.put(server.url, data=data).status_code == 200
+        assert session.delete(server.url, data=data).status_code == 200
     (body,) = bodies(server)
     assert LARGE in body if name == "form" else LARGE == body
     assert server.connections == 3
@@ -136,7 +136,7 @@ def unrepeatable(request: pytest.FixtureRequest) -> Iterator[object]:
             yield pipe
 
 
-@pytest.mark.parametrize("method, status", [("PUT", 503), ("PUT", 429), ("POST", 429)])
+@pytest.mark.parametrize("method, status", [("DELETE", 503), ("PUT", 429), ("POST", 429)])
 def test_a_body_that_can_be_sent_once_is_sent_once_and_the_status_is_the_answer(
     method: str,
     status: int,
@@ -152,7 +152,7 @@ def test_a_body_that_can_be_sent_once_is_sent_once_and_the_status_is_the_answer(
 
 
 @any_break
-@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("method", ["DELETE", "POST"])
 def test_a_body_that_can_be_sent_once_is_sent_once_and_the_fault_is_a_connection_error(
     method: str,
     fault: Script,
@@ -172,8 +172,8 @@ def test_a_request_after_one_that_can_be_sent_once_is_sent_again(
     retrying: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(503), Answer(503)]
-    assert retrying.put(server.url, data=generated()).status_code == 503
-    assert retrying.put(server.url, data=b"body").status_code == 200
+    assert retrying.delete(server.url, data=generated()).status_code == 503
+    assert retrying.delete(server.url, data=b"body").status_code == 200
     assert bodies(server) == [b"0123456789", b"body", b"body"]
     assert server.connections == 1
 
@@ -199,7 +199,7 @@ def test_a_body_of_which_nothing_is_known_is_sent_once(
 def test_a_copy_of_a_request_whose_body_became_a_generator_is_sent_once(
     retrying: requests.Session, server: LoopbackServer
 ) -> None:
-    prepared = retrying.prepare_request(requests.Request("PUT", server.url, data=b"body"))
+    prepared = retrying.prepare_request(requests.Request("DELETE", server.url, data=b"body"))
     retrying.send(prepared)
     copy = prepared.copy()
     copy.prepare_body(generated(), None)

@@ -62,7 +62,6 @@ def test_what_is_no_url_has_no_origin(url: str) -> None:
         "https://gracedb.ligo.org/",
         "http://localhost:8000/",
         "http://LOCALHOST/",
-        "http://gracedb.localhost/",
         "http://127.0.0.1/",
         "http://127.1.2.3:8000/",
         "http://[::1]/",
@@ -131,7 +130,7 @@ def test_no_credential_goes_over_plain_http_to_a_host_that_is_not_loopback(
 
 
 @pytest.mark.parametrize("host", [
-    "localhost", "www.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "LOCALHOST"
+    "localhost", "127.0.0.1", "127.1.2.3", "[::1]", "LOCALHOST"
 ])
 def test_a_credential_goes_over_plain_http_to_loopback(host: str) -> None:
     auth = GraceDBAuth(username="a", password="b")
@@ -184,7 +183,7 @@ def test_a_redirect_to_the_same_origin_keeps_the_credential(
     status: int, auth: AuthBase, bearer: str, server: LoopbackServer, session: requests.Session
 ) -> None:
     server.script = [redirect("/elsewhere", status), redirect(f"{server.url}/again", status)]
-    session.post(server.url, auth=auth)
+    session.get(server.url, auth=auth)
     assert server.authorizations == [bearer] * 3
 
 

@@ -106,7 +106,7 @@ def test_the_message_ends_with_the_detail_of_problem_json(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     body = b'{"title": "Forbidden", "detail": "The scope is missing."}'
-    answer = Answer(403, {"Content-Type": "application/problem+json; charset=utf-8"}, body)
+    answer = Answer(400, {"Content-Type": "application/problem+json; charset=utf-8"}, body)
     assert explanation(session, server, answer) == "The scope is missing."
 
 
@@ -171,7 +171,7 @@ def test_an_explanation_in_html_is_not_shown(
 def test_an_explanation_that_is_not_text_is_not_shown(
     session: requests.Session, server: LoopbackServer
 ) -> None:
-    answer = as_text(b"SIMPLE = T", "application/fits")
+    answer = as_text(b"\x89PNG\r\n\x1a\n", "image/png")
     assert explanation(session, server, answer) == ""
 
 
@@ -236,7 +236,7 @@ def test_an_error_whose_body_breaks_off_raises_as_any_error(
     server.script = [half_an_answer]
     with pytest.raises(requests.HTTPError, match="500") as caught:
         session.get(server.url, stream=stream)
-    assert caught.value.response.content == b""
+    assert caught.value.response.content == b"half"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -128,6 +128,7 @@ def test_an_open_file_without_a_name_has_that_of_the_field(echo: Echo) -> None:
     assert echo(FormData(files={"eventFile": file}))["files"] == [expected]
 
 
+@pytest.mark.filterwarnings("ignore:a str in files")
 @pytest.mark.parametrize("content", ["coinc.xml", b"coinc.xml"])
 def test_content_alone_has_the_name_of_the_field_and_is_no_path(
     echo: Echo, event_file: Path, monkeypatch: pytest.MonkeyPatch, content: Any

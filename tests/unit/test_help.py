@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,9 +14,8 @@ import pytest
 import scitokens
 from freezegun import freeze_time
 
-from requests_gracedb import GraceDBAuth, scitoken
+from requests_gracedb import GraceDBAuth, __version__, scitoken
 from requests_gracedb.help import info, main
-from requests_gracedb.testing import GraceDBServer
 from tests.conftest import make_token, write_netrc, write_token
 
 URL = "https://gracedb.ligo.org/api/"
@@ -95,14 +95,22 @@ def test_info_tells_how_long_a_token_is_good(
 def test_a_token_that_has_expired_is_a_problem(discovered: Path) -> None:
     write_token(discovered, make_token(exp=1))
     facts = info(URL)
-    assert used(facts) == [f"token file {discovered}"]
-    assert facts["problem"] == "the token has expired"
+    assert used(facts) == []
+    assert facts["problem"] == "no credential"
+
+
+def test_a_named_token_that_has_expired_is_a_problem(token_file: Path) -> None:
+    write_token(token_file, make_token(exp=1))
+    facts = GraceDBAuth(URL, token=token_file).describe()
+    assert used(facts) == ["token"]
+    expected = f"the token file {token_file} has a token that expired .* ago$"
+    assert re.match(expected, facts["problem"])
 
 
 def test_a_directory_in_place_of_a_token_is_passed_over(discovered: Path) -> None:
     discovered.unlink()
     discovered.mkdir()
-    assert found(info(), str(discovered)) == "passed over: unreadable"
+    assert found(info(), str(discovered)) == "passed over: it is not a regular file"
 
 
 def test_a_token_that_others_can_write_is_a_problem(discovered: Path) -> None:
@@ -115,8 +123,8 @@ def test_a_token_that_others_can_write_is_a_problem(discovered: Path) -> None:
 def test_a_malformed_token_is_a_problem(discovered: Path) -> None:
     discovered.write_text("two words")
     facts = info(URL)
-    assert "something else than one bearer token" in found(facts, str(discovered))
-    assert "something else than one bearer token" in facts["problem"]
+    assert "is not one bearer token" in found(facts, str(discovered))
+    assert "is not one bearer token" in facts["problem"]
 
 
 def test_info_tells_that_netrc_is_absent(home: Path) -> None:
@@ -210,7 +218,8 @@ def test_info_tells_whether_the_audience_fits(
     discovered: Path, audience: object, fits: bool
 ) -> None:
     write_token(discovered, make_token(aud=audience))
-    assert info(URL)["token"]["audience_fits"] is fits
+    token = GraceDBAuth(URL, token=discovered).describe()["token"]
+    assert token["audience_fits"] is fits
 
 
 def test_without_a_url_info_does_not_tell_whether_the_audience_fits(discovered: Path) -> None:
@@ -250,12 +259,12 @@ def test_the_command_prints_places_and_claims(
     assert '  subject: "a\\u001b[31m\\u009b"' in lines
 
 
-def test_the_command_says_when_the_audience_does_not_fit(
+def test_the_command_says_for_whom_a_token_is_that_does_not_fit(
     discovered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_token(discovered, make_token(aud="https://elsewhere.example"))
-    main([URL])
-    assert f"The audience does not fit {URL}" in capsys.readouterr().out
+    assert main([URL]) == 1
+    assert f'{discovered}: a token for "https://elsewhere.example"' in capsys.readouterr().out
 
 
 def test_the_command_prints_json(discovered: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,37 +300,30 @@ def test_bad_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFixt
     assert "usage:" in capsys.readouterr().err
 
 
-@pytest.fixture
-def trusted(gracedb: GraceDBServer, monkeypatch: pytest.MonkeyPatch) -> GraceDBServer:
-    """A GraceDB whose certificate the environment vouches for."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", gracedb.ca_bundle)
-    return gracedb
-
-
-def test_a_check_that_passes_has_status_0(
-    trusted: GraceDBServer, discovered: Path, capsys: pytest.CaptureFixture[str]
+def test_a_file_name_is_printed_without_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_token(discovered, trusted.token())
-    url = f"{trusted.url}events/"
-    assert main([url, "--check"]) == 0
-    assert f"GET {url}: 200 OK" in capsys.readouterr().out
+    monkeypatch.setenv("BEARER_TOKEN_FILE", "/\x1b[31m\udcff")
+    main([URL])
+    assert "token file /\\x1b[31m\\udcff: absent" in capsys.readouterr().out
 
 
-def test_a_check_that_fails_has_status_1(
-    trusted: GraceDBServer, discovered: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_token(discovered, trusted.token(audience="https://elsewhere.example"))
-    assert main([f"{trusted.url}events/", "--check"]) == 1
-    output = capsys.readouterr().out
-    assert "403 Client Error" in output
-    assert "Problem: the check failed" in output
+def test_a_named_file_that_discovery_looks_at_too_is_named(discovered: Path) -> None:
+    facts = GraceDBAuth(URL, token=discovered).describe()
+    assert used(facts) == ["token"]
 
 
-def test_without_a_credential_nothing_is_checked(
-    trusted: GraceDBServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([trusted.url, "--check"]) == 1
-    assert "GET" not in capsys.readouterr().out
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"requests-gracedb {__version__}\n"
+
+
+def test_the_exit_statuses_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "Exit status: 0" in capsys.readouterr().out
 
 
 def test_the_command_runs_as_a_module(

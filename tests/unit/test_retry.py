@@ -155,8 +155,9 @@ def test_each_retry_is_one_log_record(
     server.script = [script]
     retrying.get(f"{server.url}/api/events/", params={"query": "far"})
     (record,) = own_records(caplog)
-    assert (record.name, record.levelname) == ("requests_gracedb.retry", "INFO")
-    assert record.getMessage() == f"GET /api/events/: {reason}; again in {wait:.1f} s"
+    assert (record.name, record.levelname) == ("requests_gracedb.retry", "WARNING")
+    text = f"GET /api/events/: {reason}; again in {wait:.1f} s, and up to 4 more if need be"
+    assert record.getMessage() == text
 
 
 def test_the_record_of_a_retry_names_the_failure_of_the_connection(

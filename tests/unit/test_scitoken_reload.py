@@ -176,7 +176,7 @@ def test_a_file_that_is_half_written_keeps_the_token_in_use(
 ) -> None:
     auth = SciTokenAuth(expiring_file, auth_reload=True)
     write_token(expiring_file, content)
-    clock.move_to(datetime.fromtimestamp(ONE, timezone.utc))
+    clock.move_to(datetime.fromtimestamp(ONE - 1, timezone.utc))
     assert sent(auth) == f"Bearer {OLD}"
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -209,7 +209,7 @@ def test_a_file_that_cannot_be_used_any_more_keeps_the_token_in_use(
 ) -> None:
     auth = SciTokenAuth(expiring_file, auth_reload=True)
     spoil(expiring_file)
-    clock.move_to(datetime.fromtimestamp(ONE, timezone.utc))
+    clock.move_to(datetime.fromtimestamp(ONE - 1, timezone.utc))
     assert sent(auth) == f"Bearer {OLD}"
     (record,) = caplog.records
     assert record.levelname == "WARNING"

@@ -1,0 +1,147 @@
+"""What is secret does not show in a text, in whatever encoding a server has put it there."""
+
+from __future__ import annotations
+
+import html
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+
+
+def _encoding(escapes: str) -> re.Pattern[str]:
+    return re.compile(
+        # What is invisible is nothing: a line may have been broken in the middle of a secret.
+        rf"{escapes} | [\s\x00-\x1f\x7f]+ | (?P<character>.)",
+        re.IGNORECASE | re.VERBOSE | re.DOTALL,
+    )
+
+
+# One at a time: in "password=ab%2Fc" the equals sign is no part of an escape.
+_ENCODINGS = (
+    # Percent-encoded.
+    _encoding(r"% (?P<byte> [0-9a-f]{2}) | (?P<plain> [!-$&-~]+)"),
+    # HTML.
+    _encoding(r"(?P<entity> & \#? \w+ ;?) | (?P<plain> [!-%'-~]+)"),
+    # JSON, and what Python and others make of bytes.
+    _encoding(
+        r"\\u (?P<code> [0-9a-f]{4}) | \\x (?P<byte> [0-9a-f]{2}) | \\[bfnrt] | \\ (?P<escaped> .)"
+        r"| (?P<plain> [!-\[\]-~]+)"
+    ),
+    # Quoted-printable.
+    _encoding(r"= (?P<byte> [0-9a-f]{2}) | = \s+ | (?P<plain> [!-<>-~]+)"),
+)
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_SHORTEST = 4  # characters of base64 that are no coincidence
+
+
+class Redaction:
+    """What takes secrets out of a text.
+
+    It finds them as they are, percent-encoded, with the escapes of HTML, JSON and quoted-printable,
+    broken into lines, and in base64, as such or as part of something longer.
+
+    Parameters
+    ----------
+    secrets : iterable of str
+        Such as tokens and passwords. Empty ones are none.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        self._traces = {trace for secret in self._secrets for trace in _traces(secret)}
+
+    def __call__(self, text: str) -> str:
+        """Get the text in one line, without secrets and control characters.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        str
+            Three asterisks are in the place of each secret.
+        """
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        for encoding in _ENCODINGS if self._secrets else ():
+            text = self._without_traces(text, encoding)
+        return "".join(filter(str.isprintable, " ".join(text.split())))
+
+    def _without_traces(self, text: str, encoding: re.Pattern[str]) -> str:
+        decoded, starts, ends = _decode(text, encoding)
+        pieces: list[str] = []
+        position = 0
+        for start, end in sorted(_find_all(decoded, self._traces)):
+            if starts[start] >= position:
+                pieces += text[position : starts[start]], "***"
+            position = max(position, ends[end - 1])
+        return "".join([*pieces, text[position:]])
+
+
+def _traces(secret: str) -> Iterator[bytes]:
+    """Tell what a text with the secret in it has when it is decoded."""
+    for encoding in ("utf-8", "latin-1"):
+        try:
+            yield from _in_base64(secret.encode(encoding))
+            for text in (secret, secret.replace(" ", "+")):  # as a form has it
+                if visible := "".join(filter(_is_visible, text)):
+                    yield visible.encode(encoding)
+        except UnicodeEncodeError:
+            pass  # It cannot have been sent like that.
+
+
+def _in_base64(secret: bytes) -> Iterator[bytes]:
+    for before in range(3):
+        encoded = b64encode(bytes(before) + secret)
+        # The first and the last character may depend on what is around the secret.
+        alone = encoded[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        if len(alone) >= _SHORTEST:
+            yield alone
+            yield alone.translate(_URLSAFE)
+
+
+def _decode(source: str, encoding: re.Pattern[str]) -> tuple[bytes, list[int], list[int]]:
+    """Undo an encoding, and tell for each byte where in the text it begins and ends."""
+    decoded = bytearray()
+    starts: list[int] = []
+    ends: list[int] = []
+    for token in encoding.finditer(source):
+        start, end = token.span()
+        if token.lastgroup == "plain":
+            decoded += token[0].encode()
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
+        else:
+            piece = _decode_token(token)
+            decoded += piece
+            starts += [start] * len(piece)
+            ends += [end] * len(piece)
+    return bytes(decoded), starts, ends
+
+
+def _decode_token(token: re.Match[str]) -> bytes:
+    kind = token.lastgroup
+    if kind is None:
+        return b""
+    text = token[kind]
+    if kind == "byte":
+        byte = bytes.fromhex(text)
+        return byte if byte > b" " else b""
+    if kind == "code":
+        text = chr(int(text, 16))
+    elif kind == "entity":
+        text = html.unescape(text)
+    return "".join(filter(_is_visible, text)).encode("utf-8", "surrogatepass")
+
+
+def _is_visible(character: str) -> bool:
+    return character.isprintable() and not character.isspace()
+
+
+def _find_all(text: bytes, traces: Iterable[bytes]) -> Iterator[tuple[int, int]]:
+    for trace in traces:
+        start = text.find(trace)
+        while start >= 0:
+            yield start, start + len(trace)
+            start = text.find(trace, start + 1)

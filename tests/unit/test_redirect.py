@@ -1,0 +1,239 @@
+"""An upload that a redirect swallows is an error, and every other redirect is as before."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from requests_gracedb import FormData, GraceDBAdapter, RedirectAdapter
+from tests.conftest import basic, mounted
+from tests.loopback_server import Answer, LoopbackServer, Received, redirect
+
+SWALLOWED = [
+    ("POST", 301), ("POST", 302), ("PUT", 302), ("PATCH", 302), ("DELETE", 302),
+]
+
+
+@pytest.fixture
+def session(ca_bundle: str) -> Iterator[requests.Session]:
+    """A session with nothing but a RedirectAdapter."""
+    with mounted(RedirectAdapter(), ca_bundle) as session:
+        yield session
+
+
+@pytest.fixture(params=["server", "tls_server"])
+def any_server(request: pytest.FixtureRequest) -> LoopbackServer:
+    server: LoopbackServer = request.getfixturevalue(request.param)
+    return server
+
+
+def with_slash(status: int = 301) -> Answer:
+    """Redirect as Django does where the slash at the end is missing."""
+    return redirect("/api/events/", status)
+
+
+def lost(session: requests.Session, method: str, url: str, **kwargs: object) -> requests.HTTPError:
+    with pytest.raises(requests.HTTPError) as caught:
+        session.request(method, url, data=b"an event", **kwargs)  # type: ignore[arg-type]
+    return caught.value
+
+
+@pytest.mark.parametrize("method, status", SWALLOWED)
+def test_an_upload_that_became_a_get_raises_with_the_redirect(
+    method: str, status: int, session: requests.Session, any_server: LoopbackServer
+) -> None:
+    any_server.script = [with_slash(status), Answer(200, {}, b"[]")]
+    error = lost(session, method, f"{any_server.url}/api/events")
+    assert error.response.status_code == status
+    assert error.response.headers["Location"] == "/api/events/"
+    assert error.request.method == method
+    assert [received.method for received in any_server.requests] == [method, "GET"]
+
+
+def test_the_message_names_both_urls_and_what_to_do(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash()]
+    assert str(lost(session, "POST", f"{server.url}/api/events")) == (
+        f"301 Moved Permanently: POST {server.url}/api/events was redirected to "
+        f"{server.url}/api/events/, to which requests sent a GET without the body, so that nothing "
+        "was uploaded: use the URL with the slash at the end"
+    )
+
+
+def test_a_page_to_log_in_on_another_server_is_no_answer(
+    session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
+) -> None:
+    server.script = [redirect(f"{other_server.url}/login")]
+    error = lost(session, "POST", f"{server.url}/api/events/")
+    assert f"{server.url}/api/events/ was redirected to {other_server.url}/login" in str(error)
+    assert "log in" in str(error)
+
+
+def test_it_does_not_matter_which_adapter_sends_the_second_request(
+    session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
+) -> None:
+    session.mount(other_server.url, HTTPAdapter())
+    server.script = [redirect(f"{other_server.url}/login")]
+    assert lost(session, "POST", server.url).response.status_code == 302
+
+
+def test_an_upload_that_gets_lost_later_on_its_way_raises(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [redirect("/there", 307), redirect("/elsewhere", 302)]
+    error = lost(session, "POST", server.url)
+    assert error.response.url == f"{server.url}/there"
+    assert [answer.status_code for answer in error.response.history] == [307]
+
+
+def test_a_second_request_that_fails_does_not_hide_it(server: LoopbackServer) -> None:
+    server.script = [redirect("/login", 302), Answer(403)]
+    with mounted(GraceDBAdapter()) as session:
+        assert lost(session, "POST", server.url).response.status_code == 302
+
+
+@pytest.mark.parametrize("status", [303, 307, 308])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_redirect_that_loses_nothing_is_followed(
+    method: str, status: int, session: requests.Session, any_server: LoopbackServer
+) -> None:
+    any_server.script = [redirect("/there", status)]
+    response = session.request(method, any_server.url, data=b"an event")
+    assert (response.status_code, len(response.history)) == (200, 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_redirect_of_a_question_is_followed(
+    method: str, status: int, session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [redirect("/there", status)]
+    assert session.request(method, server.url, allow_redirects=True).url == f"{server.url}/there"
+
+
+@pytest.mark.parametrize("method, status", SWALLOWED)
+def test_a_redirect_that_is_not_followed_is_the_answer(
+    method: str, status: int, session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash(status)]
+    response = session.request(method, server.url, data=b"an event", allow_redirects=False)
+    assert response.status_code == status
+
+
+def test_a_redirect_that_the_caller_follows_is_followed(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash()]
+    response = session.post(server.url, data=b"an event", allow_redirects=False)
+    assert response.next is not None
+    assert session.send(response.next).status_code == 200
+
+
+def test_a_request_that_is_sent_again_after_a_redirect_that_was_not_followed_does_not_raise(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash()]
+    prepared = session.prepare_request(requests.Request("POST", server.url, data=b"an event"))
+    session.send(prepared, allow_redirects=False)
+    assert session.send(prepared).status_code == 200
+    copy = prepared.copy()
+    copy.method = "GET"
+    server.script = [with_slash()]
+    session.send(prepared, allow_redirects=False)
+    assert session.send(copy).status_code == 200
+
+
+def test_a_request_may_be_sent_again_after_it_raised(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    prepared = session.prepare_request(requests.Request("POST", server.url, data=b"an event"))
+    for _ in range(2):
+        server.script = [with_slash()]
+        with pytest.raises(requests.HTTPError):
+            session.send(prepared)
+    assert session.send(prepared).status_code == 200
+
+
+def test_a_session_that_keeps_the_method_loses_nothing(server: LoopbackServer) -> None:
+    class Keeping(requests.Session):
+        def rebuild_method(self, *_: object) -> None:
+            pass
+
+    server.script = [with_slash()]
+    with Keeping() as session:
+        session.mount("http://", RedirectAdapter())
+        assert session.post(server.url, data=b"an event").status_code == 200
+
+
+def test_a_prepared_request_that_threads_share_raises_where_it_got_lost_and_nowhere_else(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    # Between the two requests of the first thread, the other sends the same one, and gets through.
+    redirected, through = threading.Event(), threading.Event()
+
+    def answer(received: Received) -> Answer:
+        if received.method == "GET":
+            redirected.set()
+            assert through.wait(60)
+        elif not redirected.is_set():
+            return with_slash()
+        return Answer()
+
+    server.answer = answer
+    prepared = session.prepare_request(requests.Request("POST", server.url, data=b"an event"))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(session.send, prepared)
+        assert redirected.wait(60)
+        assert session.send(prepared).status_code == 200
+        through.set()
+        with pytest.raises(requests.HTTPError):
+            first.result(60)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_connection_serves_the_next_request(
+    stream: bool, session: requests.Session, any_server: LoopbackServer
+) -> None:
+    for _ in range(5):
+        any_server.script = [with_slash(), Answer(200, {}, b"a page")]
+        lost(session, "POST", any_server.url, stream=stream)
+    assert any_server.connections == 1
+
+
+def test_no_secret_of_a_url_is_in_the_message(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    target = server.url.replace("://", "://user:s3cr3t@") + "/?ticket=s3cr3t-too"
+    server.script = [redirect(target)]
+    error = lost(session, "POST", f"{server.url}/api/events?token=an0ther")
+    for secret in ("s3cr3t", "an0ther"):
+        assert secret not in str(error)
+
+
+def test_no_credential_that_the_server_echoes_is_in_the_message(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [redirect("/login/s%33cr3t")]
+    headers = {"Authorization": basic("user", "s3cr3t")}
+    error = lost(session, "POST", server.url, headers=headers)
+    assert f"{server.url}/login/***, to which" in str(error)
+
+
+def test_the_exception_pickles(session: requests.Session, server: LoopbackServer) -> None:
+    server.script = [with_slash()]
+    with pytest.raises(requests.HTTPError) as caught:
+        session.post(server.url, data=FormData({"group": "Test"}))
+    loaded = pickle.loads(pickle.dumps(caught.value))
+    assert (str(loaded), loaded.response.status_code) == (str(caught.value), 301)
+
+
+def test_without_the_adapter_the_upload_is_lost_without_a_word(server: LoopbackServer) -> None:
+    server.script = [with_slash()]
+    assert requests.post(server.url, data=b"an event").status_code == 200
