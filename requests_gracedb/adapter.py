@@ -7,7 +7,7 @@ from typing import Any
 from requests.adapters import DEFAULT_POOLBLOCK, DEFAULT_POOLSIZE
 from urllib3.util import Retry
 
-from .connection import ConnectionAdapter
+from .connection import DEFAULT_IDLE_TIMEOUT, ConnectionAdapter
 from .credential import AuthAdapter
 from .errors import ErrorAdapter
 from .file import FileAdapter
@@ -43,6 +43,8 @@ class GraceDBAdapter(
         When to send a request again; 0 for never.
     user_agent : str, optional
         The product or products of your application, such as ``"my-pipeline/1.2"``.
+    idle_timeout : float or None, default 60
+        After how many seconds without a request a connection is not used again; None for never.
     pool_connections : int, default 10
         How many hosts to keep connections to.
     pool_maxsize : int, default 10
@@ -64,6 +66,7 @@ class GraceDBAdapter(
         timeout: TimeoutTypes = DEFAULT_TIMEOUT,
         max_retries: Retry | int = DEFAULT_RETRIES,
         user_agent: str | None = None,
+        idle_timeout: float | None = DEFAULT_IDLE_TIMEOUT,
         pool_connections: int = DEFAULT_POOLSIZE,
         pool_maxsize: int = DEFAULT_POOLSIZE,
         pool_block: bool = DEFAULT_POOLBLOCK,
@@ -74,6 +77,7 @@ class GraceDBAdapter(
             timeout=timeout,
             max_retries=max_retries,
             user_agent=user_agent,
+            idle_timeout=idle_timeout,
             pool_connections=pool_connections,
             pool_maxsize=pool_maxsize,
             pool_block=pool_block,

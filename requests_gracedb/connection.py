@@ -1,44 +1,105 @@
-"""Connections: large blocks for raw files, and pools that are found with less work."""
+"""Connections that hold on a real network: idle ones, slow ones, answers that come early."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from math import inf
+from time import monotonic
+from typing import Any, NamedTuple
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager
+from urllib3 import HTTPConnectionPool, PoolManager, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    EmptyPoolError,
+    MaxRetryError,
+    ReadTimeoutError,
+)
+from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context, resolve_cert_reqs
 
 from .content import BLOCK_SIZE
 
+DEFAULT_IDLE_TIMEOUT = 60.0  # seconds
+
+_MAXIMUM_INTERIM_RESPONSES = 100
+
+# What it is to write, or to look for an answer, when the server has closed the connection.
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 _Context = dict[str, Any]
+
+# That of the request that is sent. urllib3 (2.8) tells a connection how long to wait for an answer
+# when the request has been written.
+_timeout: ContextVar[Timeout | None] = ContextVar("timeout", default=None)
 
 
 class ConnectionAdapter(HTTPAdapter):
-    """An adapter whose connections cost less.
+    """An adapter whose connections hold on a real network, and cost less.
 
+    - A connection that has been idle is not used again when the server, or a NAT on the way, may
+      have given it up: after ``idle_timeout``, or earlier if the server says so (``Keep-Alive:
+      timeout=N``; 2 seconds before that, or at half of it if N is less than 4).
+    - What is written has the read timeout of the request, for each 256 KiB anew. requests and
+      urllib3 (2.8) let it have the connect timeout, a large body the same for all of it.
+    - A server that answers before it has read the request, and closes the connection, is heard over
+      TLS, too.
+    - Interim responses, such as 103, are skipped (RFC 9110, section 15.2). requests takes the first
+      for the answer, and the answer for that of the next request.
+    - With ``pool_block=True``, waiting for a connection that another request has is part of
+      connecting, and has the connect timeout. requests waits for ever.
+    - Connections with the same settings share a TLS context, as long as the files that they name
+      are the same. requests and urllib3 (2.8) read and parse the CA bundle for each connection,
+      which is most of what a connection costs.
     - A body that is an open file is read in blocks as large as those of a `FormData`; urllib3 reads
       16 KiB at once.
     - urllib3 (2.8) keeps connection pools by a key made of all settings of a connection, and puts
       it together anew for each request. Here the key of the same settings is remembered. The
       settings, such as ``verify``, ``cert`` and proxies, are those of each request, and so is the
-      pool. What that saves is about what the other adapters of this package cost.
+      pool.
 
     Parameters
     ----------
+    idle_timeout : float or None, default 60
+        After how many seconds without a request a connection is not used again; None for never.
     **kwargs
         See `requests.adapters.HTTPAdapter`.
 
+    Raises
+    ------
+    ValueError
+        ``idle_timeout`` is not positive.
+
     Examples
     --------
-    >>> session.mount("https://gracedb.ligo.org/", ConnectionAdapter())
+    >>> session.mount("https://gracedb.ligo.org/", ConnectionAdapter(idle_timeout=30))
     """
+
+    def __init__(
+        self, *, idle_timeout: float | None = DEFAULT_IDLE_TIMEOUT, **kwargs: Any
+    ) -> None:
+        if idle_timeout is not None and not idle_timeout > 0:
+            raise ValueError(
+                f"idle_timeout is a positive number of seconds, or None, not {idle_timeout!r}"
+            )
+        self.idle_timeout = idle_timeout
+        super().__init__(**kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "idle_timeout": self.idle_timeout}
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Set the pool manager up."""
         super().init_poolmanager(*args, **kwargs)
-        _read_in_large_blocks(self.poolmanager)
+        self._set_up(self.poolmanager)
         manager: Any = self.poolmanager  # It is typed as if it took partial objects only.
         manager.key_fn_by_scheme = {
             scheme: _remembered(key_fn) for scheme, key_fn in manager.key_fn_by_scheme.items()
@@ -47,18 +108,298 @@ class ConnectionAdapter(HTTPAdapter):
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Get the pool manager for a proxy, set up."""
         manager = super().proxy_manager_for(*args, **kwargs)
-        _read_in_large_blocks(manager)
+        self._set_up(manager)
         return manager
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """Get the URL for the request line; without proxies, there is none to look for."""
         return super().request_url(request, proxies) if proxies else request.path_url
 
+    def _set_up(self, manager: PoolManager) -> None:
+        # Not a keyword argument: there are adapters to mix with that take none which requests does
+        # not have, such as requests-toolbelt's (1.0).
+        manager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
+        idle_timeout = inf if self.idle_timeout is None else self.idle_timeout
+        manager.pool_classes_by_scheme = {
+            scheme: _derived(_Pool, base, idle_timeout)
+            for scheme, base in manager.pool_classes_by_scheme.items()
+        }
 
-def _read_in_large_blocks(manager: PoolManager) -> None:
-    # Not a keyword argument: there are adapters to mix with that take none which requests does not
-    # have, such as requests-toolbelt's (1.0).
-    manager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
+
+class _Pool(HTTPConnectionPool):
+    """A pool of such connections; to be mixed with a class of urllib3."""
+
+    idle_timeout = inf
+
+    @property
+    def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802
+        # Asked anew each time, because vcrpy (9.4) puts a class of its own there for a while.
+        base: Any = super().ConnectionCls
+        if base.__module__ not in ("urllib3.connection", "urllib3.contrib.socks"):
+            return base
+        mixin = _TLSConnection if issubclass(base, HTTPSConnection) else _Connection
+        return _derived(mixin, base, self.idle_timeout)
+
+    def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        """Send a request, with its timeout for whatever has to be waited for."""
+        timeout = kwargs.get("timeout")
+        if not isinstance(timeout, Timeout):  # It is one if requests sends the request.
+            timeout = self.timeout
+        if timeout.total is not None:
+            timeout = timeout.clone()
+            timeout.start_connect()
+        if self.block:
+            seconds = Timeout.resolve_default_timeout(timeout.connect_timeout)
+            kwargs["pool_timeout"] = seconds
+        token = _timeout.set(timeout)
+        try:
+            return super().urlopen(method, url, *args, **kwargs)
+        except EmptyPoolError as error:
+            raise MaxRetryError(self, url, _no_connection_in_time(self)) from error
+        finally:
+            _timeout.reset(token)
+
+
+class _FinalResponse(HTTPResponse):
+    """A response that is the answer: the interim ones before it are skipped."""
+
+    _responses = 0
+
+    def begin(self) -> None:
+        """Read the headers of the answer."""
+        super().begin()
+        while 100 <= self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # or there is nothing to begin
+            super().begin()
+
+    def _read_status(self) -> Any:
+        # It has no public name (Python 3.14). `begin` skips a 100 by itself, and any number of it.
+        self._responses += 1
+        if self._responses > 1 + _MAXIMUM_INTERIM_RESPONSES:
+            raise HTTPException(f"more than {_MAXIMUM_INTERIM_RESPONSES} interim responses")
+        return super()._read_status()  # type: ignore[misc]
+
+
+class _Connection(HTTPConnection):
+    """A connection that is not used again for ever; to be mixed with a class of urllib3."""
+
+    response_class = _FinalResponse
+    idle_timeout = inf
+    _usable_until = inf
+    _writing: Timeout | None = None
+    _broken: Exception | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether the connection is fit for another request."""
+        return monotonic() < self._usable_until and super().is_connected
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Write a request."""
+        if self.sock is None:
+            self.connect()  # before the timeout changes: http.client connects when it writes
+        self._broken = None
+        self._writing = _timeout.get()
+        if self._writing is not None:
+            self.timeout = _seconds_to_write(self._writing)
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._writing = None
+
+    def send(self, data: Any) -> None:
+        """Write, a block at a time.
+
+        Raises
+        ------
+        urllib3.exceptions.ReadTimeoutError
+            The server did not take a block in time. Nobody knows what it has read, as with an
+            answer that does not come.
+        BrokenPipeError
+            The server has closed the connection. urllib3 goes on then, and looks for an answer.
+        """
+        if self._writing is None:  # CONNECT: it is part of connecting.
+            super().send(data)
+            return
+        try:
+            for block in _blocks(data):
+                if self._writing.total is not None:
+                    self.sock.settimeout(_seconds_to_write(self._writing))
+                super().send(block)
+        except TimeoutError as error:
+            seconds = self.sock.gettimeout()
+            message = f"Timed out while writing the request. (read timeout={seconds})"
+            raise ReadTimeoutError(self, None, message) from error  # type: ignore[arg-type]
+        except _CLOSED as error:
+            self._broken = error
+            raise BrokenPipeError from error
+
+    def getresponse(self) -> Any:
+        """Get the response, from the headers of which on the connection is idle.
+
+        The server may count from its last byte. That comes later, but a client that reads slowly
+        does not know when.
+        """
+        broken, self._broken = self._broken, None
+        try:
+            response = super().getresponse()
+        except _CLOSED:
+            if broken is None:
+                raise
+            raise broken from None
+        seconds = 0 if broken else self.idle_timeout
+        if "keep-alive" in response.headers:
+            seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
+        self._usable_until = monotonic() + seconds
+        return response
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    """A connection that shares its TLS context with others; to be mixed with a class of urllib3."""
+
+    def connect(self) -> None:
+        """Connect, with a context that has read the files, where there is one."""
+        context = self._shared_context()
+        if context is None:
+            super().connect()
+            return
+        # The settings stay those of the connection, which may connect again.
+        settings = {name: getattr(self, name) for name in _READ_BY_CONTEXT}
+        try:
+            vars(self).update(dict.fromkeys(_READ_BY_CONTEXT), ssl_context=context)
+            super().connect()
+        finally:
+            vars(self).update(settings, ssl_context=None)
+
+    def _shared_context(self) -> ssl.SSLContext | None:
+        if any(getattr(self, name, None) is not None for name in _NOT_SHARED):
+            return None
+        if self.proxy is not None and self.proxy.scheme == "https":
+            return None  # There, too, urllib3 (2.8) verifies the certificate with these files.
+        verify_mode = resolve_cert_reqs(self.cert_reqs)
+        if verify_mode != ssl.CERT_NONE and not self.ca_certs:
+            return None
+        try:
+            files = [_File.of(getattr(self, name)) for name in _READ_BY_CONTEXT]
+            context = _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
+        except OSError:
+            # urllib3 comes upon the same, where requests expects it.
+            return None
+        is_as_made = context.verify_mode == verify_mode and context.check_hostname == (
+            verify_mode == ssl.CERT_REQUIRED
+        )
+        return context if is_as_made else None
+
+
+# What the context of a connection is made of, in the order of the parameters of `_context`, and
+# what a shared one must know nothing of: some of it makes urllib3 change the context.
+_READ_BY_CONTEXT = "ca_certs", "cert_file", "key_file"
+_NOT_SHARED = (
+    "ssl_context",
+    "ca_cert_dir",  # OpenSSL reads it as needed, and remembers what it has read.
+    "ca_cert_data",
+    "key_password",
+    "assert_hostname",
+    "assert_fingerprint",
+    "ssl_version",
+    "ssl_minimum_version",
+    "ssl_maximum_version",
+)
+
+
+class _File(NamedTuple):
+    """A file as it is now: one that replaces it is another, whatever its name."""
+
+    name: str
+    stamp: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str | None) -> _File | None:
+        """Look at a file, if there is one."""
+        if not name:
+            return None
+        status = os.stat(name)
+        return cls(
+            name,
+            (
+                status.st_dev,
+                status.st_ino,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+            ),
+        )
+
+
+@lru_cache(maxsize=8)
+def _context(
+    verify_mode: ssl.VerifyMode,
+    ca_certs: _File | None,
+    certificate: _File | None,
+    key: _File | None,
+    key_log: str | None,
+) -> ssl.SSLContext:
+    """Make the context of these settings, as urllib3 would.
+
+    ``key_log`` is there to tell contexts apart: urllib3 reads that from the environment.
+    """
+    context = create_urllib3_context(cert_reqs=verify_mode)
+    if ca_certs is not None:
+        context.load_verify_locations(ca_certs.name)
+    if certificate is not None:
+        context.load_cert_chain(certificate.name, key and key.name, _no_password)
+    # urllib3 (2.8) sets this for each connection, while another thread may be reading it.
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    vars(context)["set_alpn_protocols"] = lambda protocols: None
+    return context
+
+
+def _no_password() -> str:
+    raise ssl.SSLError("the private key is encrypted")
+
+
+def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:
+    return ConnectTimeoutError(
+        f"{pool}: no connection was free in time. A streamed response keeps its own until it is "
+        "read to the end, or closed."
+    )
+
+
+def _seconds_to_write(timeout: Timeout) -> float | None:
+    seconds: Any = timeout.read_timeout
+    # A socket with a timeout of 0 is one that does not wait, and has other errors.
+    return None if seconds is None else max(seconds, 0.001)
+
+
+def _blocks(data: Any) -> Iterable[Any]:
+    view = memoryview(data)
+    if view.nbytes <= BLOCK_SIZE:
+        return (data,)
+    view = view.cast("B")
+    return (view[start : start + BLOCK_SIZE] for start in range(0, len(view), BLOCK_SIZE))
+
+
+@lru_cache
+def _derived(mixin: type, base: type, idle_timeout: float) -> Any:
+    """Make a class of urllib3 one of ours, be it for http, https or SOCKS.
+
+    The setting is an attribute of the class: urllib3 (2.8) refuses parameters that it does not
+    know, in the key of a pool as in the constructor of a connection.
+    """
+    if issubclass(base, mixin):
+        return base
+    return type(base.__name__, (mixin, base), {"idle_timeout": idle_timeout})
+
+
+@lru_cache
+def _usable_for(keep_alive: str) -> float:
+    """Tell for how many seconds a connection can be used of which a server says this."""
+    match = re.search(r"\btimeout\s*=\s*\"?(\d+)", keep_alive, re.IGNORECASE)
+    if match is None:
+        return inf
+    seconds = int(match[1])
+    # A request takes its time to get there.
+    return max(seconds - 2, seconds / 2)
 
 
 def _remembered(key_fn: Callable[[_Context], Any]) -> Callable[[_Context], Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from hmac import compare_digest
 from typing import Any, NamedTuple
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 from weakref import ref
 
 from requests import PreparedRequest, Response
@@ -17,6 +17,7 @@ from requests.sessions import SessionRedirectMixin
 from requests.utils import get_netrc_auth, select_proxy
 
 from .body import is_repeatable, read_body, rewind
+from .redaction import shown_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -348,7 +349,7 @@ class CredentialGuard:
 
 
 def shown(url: str) -> str:
-    """Get what may be shown of a URL: neither user nor query, which may be secrets.
+    """Get what may be shown of the URL of a service, as requests sends it.
 
     Parameters
     ----------
@@ -359,8 +360,7 @@ def shown(url: str) -> str:
     -------
     str
     """
-    parts = urlsplit(_prepared(url))
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return shown_url(_prepared(url))
 
 
 class Secret(str):

@@ -8,14 +8,14 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from requests import HTTPError, PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.utils import get_auth_from_url, urldefragauth
 
 from .body import read_body
-from .redaction import Redaction
+from .redaction import Redaction, shown_url
 
 _MAXIMUM_EXPLANATION = 500  # characters
 _REFUSED = 401, 403, 404  # of GraceDB's events, those that you may not see do not exist
@@ -219,21 +219,6 @@ def redaction_for(response: Response, **kwargs: Any) -> Redaction:
     secrets = chain.from_iterable(map(_secrets, [*earlier, *_requests(response)]))
     proxies = kwargs.get("proxies") or {}
     return Redaction([*secrets, *(get_auth_from_url(proxy)[1] for proxy in proxies.values())])
-
-
-def shown_url(url: str) -> str:
-    """Get a URL without what may be secret: user and password, query, and fragment.
-
-    Parameters
-    ----------
-    url : str
-
-    Returns
-    -------
-    str
-    """
-    scheme, netloc, path, _, _ = urlsplit(url)
-    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
 
 
 def _records(response: Response) -> Iterator[RedirectRecord]:

@@ -6,6 +6,7 @@ import html
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit, urlunsplit
 
 
 def _encoding(escapes: str) -> re.Pattern[str]:
@@ -77,6 +78,21 @@ class Redaction:
                 pieces += text[position : starts[start]], "***"
             position = max(position, ends[end - 1])
         return "".join([*pieces, text[position:]])
+
+
+def shown_url(url: str) -> str:
+    """Get a URL without what may be secret: user and password, query, and fragment.
+
+    Parameters
+    ----------
+    url : str
+
+    Returns
+    -------
+    str
+    """
+    scheme, netloc, path, _, _ = urlsplit(url)
+    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
 
 
 def _traces(secret: str) -> Iterator[bytes]:

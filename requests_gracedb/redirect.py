@@ -8,7 +8,8 @@ from requests import HTTPError, PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
 from .body import read_body
-from .errors import RedirectRecord, redaction_for, shown_url
+from .errors import RedirectRecord, redaction_for
+from .redaction import shown_url
 
 
 class RedirectAdapter(HTTPAdapter):

@@ -305,6 +305,7 @@ class _ProxyHandler(StreamRequestHandler):
         self.server.owner.requests.append((line.strip(), headers))  # type: ignore[attr-defined]
         method, target, version = line.split()
         url = urlsplit(target if "://" in target else f"//{target}")
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with socket.create_connection(("127.0.0.1", url.port or 80)) as upstream:
             if method == "CONNECT":
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -326,9 +327,10 @@ def _relay(source: socket.socket, target: socket.socket) -> None:
             target.sendall(piece)
     except OSError:
         pass
-    for connection in (source, target):
+    # What comes the other way still gets through.
+    for connection, direction in ((source, socket.SHUT_RD), (target, socket.SHUT_WR)):
         try:
-            connection.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(direction)
         except OSError:
             pass  # It is closed already.
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 from freezegun.api import FrozenDateTimeFactory
 
-from requests_gracedb import GraceDBAuth, SciTokenAuth, scitoken
+from requests_gracedb import GraceDBAdapter, GraceDBAuth, SciTokenAuth, scitoken
 from tests.conftest import write_token
 from tests.loopback_server import Answer, LoopbackServer
 from tests.unit.credentials import NEW, OLD, ONE, TWO, sent
@@ -111,6 +111,8 @@ def test_reading_again_leaves_the_connection_open(
     server: LoopbackServer,
     session: requests.Session,
 ) -> None:
+    # An hour passes.
+    session.mount(server.url, GraceDBAdapter(idle_timeout=None))
     session.auth = SciTokenAuth(expiring_file, auth_reload=True)
     session.get(server.url)
     write_token(expiring_file, NEW)

@@ -1,0 +1,65 @@
+"""A refusal says what the client knows of the credential that was refused."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from requests_gracedb import GraceDBAuth, NoAuth
+from tests.conftest import make_token, write_token
+from tests.loopback_server import Answer, LoopbackServer
+
+
+def refused(session: requests.Session, server: LoopbackServer, status: int) -> str:
+    server.script = [Answer(status)]
+    with pytest.raises(requests.HTTPError) as caught:
+        session.get(f"{server.url}/api/?query")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_token_that_has_expired_is_named(
+    status: int, session: requests.Session, server: LoopbackServer, token_file: Path
+) -> None:
+    write_token(token_file, make_token(exp=time.time() - 125))
+    session.auth = GraceDBAuth(server.url, token=token_file)
+    hint = (
+        f"(the token file {token_file} has a token that expired 2 min ago; python -m "
+        f"requests_gracedb {server.url}/api/ tells more)"
+    )
+    assert refused(session, server, status).endswith(hint)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_token_for_another_server_is_named(
+    status: int, session: requests.Session, server: LoopbackServer, token_file: Path
+) -> None:
+    write_token(token_file, make_token(aud="https://elsewhere.example"))
+    session.auth = GraceDBAuth(server.url, token=token_file)
+    assert 'has a token for "https://elsewhere.example"' in refused(session, server, status)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_that_there_was_no_credential_is_told(
+    status: int, session: requests.Session, server: LoopbackServer
+) -> None:
+    session.auth = NoAuth()
+    assert "(no credential was sent; " in refused(session, server, status)
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_of_other_errors_a_credential_is_not_the_reason(
+    status: int, session: requests.Session, server: LoopbackServer
+) -> None:
+    assert "credential" not in refused(session, server, status)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_of_a_good_token_nothing_is_said(
+    status: int, session: requests.Session, server: LoopbackServer, token_file: Path
+) -> None:
+    session.auth = GraceDBAuth(server.url, token=token_file)
+    assert "token" not in refused(session, server, status)

@@ -1,0 +1,240 @@
+"""A connection that has been idle for too long is not used again."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from requests_gracedb import ConnectionAdapter, GraceDBAdapter, connection
+from tests.loopback_server import Answer, LoopbackServer, ProxyServer
+
+adapter_classes = pytest.mark.parametrize("adapter_class", [ConnectionAdapter, GraceDBAdapter])
+
+
+@dataclass
+class Clock:
+    """A clock that goes when it is told to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that connections go by."""
+    clock = Clock()
+    monkeypatch.setattr(connection, "monotonic", clock)
+    return clock
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way to a server."""
+
+    server: LoopbackServer
+    url: str
+    proxies: dict[str, str]
+
+
+@pytest.fixture(params=["http", "https", "http by a proxy", "https by a proxy"])
+def route(
+    request: pytest.FixtureRequest, server: LoopbackServer, tls_server: LoopbackServer
+) -> Iterator[Route]:
+    """Each way to a server."""
+    with ProxyServer() as proxy:
+        yield {
+            "http": Route(server, server.url, {}),
+            "https": Route(tls_server, tls_server.url, {}),
+            # It answers by itself, as a proxy that keeps the connection may.
+            "http by a proxy": Route(server, "http://gracedb.invalid/", {"http": server.url}),
+            "https by a proxy": Route(tls_server, tls_server.url, {"https": proxy.url}),
+        }[request.param]
+
+
+def mounted(adapter: Any, ca_bundle: str | bool = True) -> requests.Session:
+    """Make a session with an adapter on everything."""
+    session = requests.Session()
+    session.verify = ca_bundle
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+@pytest.fixture
+def session(ca_bundle: str) -> Iterator[requests.Session]:
+    """A session with nothing but a ConnectionAdapter."""
+    with mounted(ConnectionAdapter(), ca_bundle) as session:
+        yield session
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("idle, connections", [(59, 1), (60, 2)])
+def test_after_a_minute_a_request_has_a_connection_of_its_own(
+    idle: float,
+    connections: int,
+    method: str,
+    route: Route,
+    session: requests.Session,
+    clock: Clock,
+) -> None:
+    for _ in range(2):
+        session.request(method, route.url, proxies=route.proxies)
+        clock.now += idle
+    assert route.server.connections == connections
+
+
+def test_each_answer_begins_the_time_anew(
+    route: Route, session: requests.Session, clock: Clock
+) -> None:
+    for _ in range(10):
+        session.get(route.url, proxies=route.proxies)
+        clock.now += 59
+    assert route.server.connections == 1
+
+
+def test_the_time_is_that_of_the_connection_that_was_made_last(
+    server: LoopbackServer, session: requests.Session, clock: Clock
+) -> None:
+    for idle in (60, 59, 60, 59):
+        session.get(server.url)
+        clock.now += idle
+    assert [received.connection for received in server.requests] == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "hint, seconds",
+    [
+        ("timeout=5", 3),
+        ("timeout=5, max=100", 3),
+        ("max=100, timeout=5", 3),
+        ("Timeout = 5", 3),
+        ('timeout="5"', 3),
+        ("timeout=50", 48),
+        ("timeout=4", 2),
+        ("timeout=2", 1),
+        ("timeout=1", 0.5),
+        ("timeout=600", 60),
+        ("timeout=99999999999999999999", 60),
+        ("max=100", 60),
+        ("timeout", 60),
+        ("timeout=soon", 60),
+        ("notimeout=5", 60),
+        ("", 60),
+    ],
+)
+def test_what_the_server_says_counts_if_it_is_shorter(
+    hint: str, seconds: float, server: LoopbackServer, session: requests.Session, clock: Clock
+) -> None:
+    server.script = [Answer(headers={"Keep-Alive": hint})] * 2
+    for idle in (seconds - 0.01, seconds, 0):
+        session.get(server.url)
+        clock.now += idle
+    assert [received.connection for received in server.requests] == [1, 1, 2]
+
+
+def test_a_connection_of_which_the_server_says_0_is_used_once(
+    server: LoopbackServer, session: requests.Session, clock: Clock
+) -> None:
+    server.script = [Answer(headers={"Keep-Alive": "timeout=0"})]
+    for _ in range(3):
+        session.get(server.url)
+    assert [received.connection for received in server.requests] == [1, 2, 2]
+
+
+def test_what_the_server_says_counts_on_every_way(
+    route: Route, session: requests.Session, clock: Clock
+) -> None:
+    route.server.answer = lambda received: Answer(headers={"Keep-Alive": "timeout=5"})
+    for _ in range(2):
+        session.post(route.url, proxies=route.proxies)
+        clock.now += 3
+    assert route.server.connections == 2
+
+
+@adapter_classes
+@pytest.mark.parametrize("idle_timeout, seconds", [(5, 5), (0.5, 0.5), (3600.0, 3600)])
+def test_the_time_can_be_set(
+    idle_timeout: float,
+    seconds: float,
+    adapter_class: type[Any],
+    server: LoopbackServer,
+    clock: Clock,
+) -> None:
+    with mounted(adapter_class(idle_timeout=idle_timeout)) as session:
+        for idle in (seconds - 0.01, seconds, 0):
+            session.get(server.url)
+            clock.now += idle
+    assert [received.connection for received in server.requests] == [1, 1, 2]
+
+
+@adapter_classes
+def test_none_is_for_ever(
+    adapter_class: type[Any], server: LoopbackServer, clock: Clock
+) -> None:
+    with mounted(adapter_class(idle_timeout=None)) as session:
+        for _ in range(2):
+            session.get(server.url)
+            clock.now += 1e9
+    assert server.connections == 1
+
+
+def test_none_leaves_the_word_to_the_server(server: LoopbackServer, clock: Clock) -> None:
+    server.script = [Answer(headers={"Keep-Alive": "timeout=5"})]
+    with mounted(ConnectionAdapter(idle_timeout=None)) as session:
+        for _ in range(2):
+            session.get(server.url)
+            clock.now += 3
+    assert server.connections == 2
+
+
+@adapter_classes
+@pytest.mark.parametrize("idle_timeout", [0, -1, 0.0, float("nan")])
+def test_a_time_that_is_not_positive_is_refused(
+    idle_timeout: float, adapter_class: type[Any]
+) -> None:
+    with pytest.raises(ValueError, match="idle_timeout is a positive number of seconds, or None"):
+        adapter_class(idle_timeout=idle_timeout)
+
+
+@adapter_classes
+@pytest.mark.parametrize("idle_timeout, connections", [(5, 2), (None, 1)])
+def test_a_pickled_adapter_keeps_its_time(
+    idle_timeout: float | None,
+    connections: int,
+    adapter_class: type[Any],
+    server: LoopbackServer,
+    clock: Clock,
+) -> None:
+    adapter = pickle.loads(pickle.dumps(adapter_class(idle_timeout=idle_timeout)))
+    with mounted(adapter) as session:
+        for _ in range(2):
+            session.get(server.url)
+            clock.now += 1000
+    assert server.connections == connections
+
+
+def test_two_adapters_have_their_own_times(server: LoopbackServer, clock: Clock) -> None:
+    with mounted(ConnectionAdapter(idle_timeout=5)) as short, mounted(
+        ConnectionAdapter(idle_timeout=100)
+    ) as long:
+        for _ in range(2):
+            short.get(server.url)
+            long.get(server.url)
+            clock.now += 50
+    assert [received.connection for received in server.requests] == [1, 2, 3, 2]
+
+
+def test_the_names_in_messages_are_those_of_urllib3(server: LoopbackServer) -> None:
+    adapter = ConnectionAdapter()
+    for url in ("http://gracedb.invalid/", "https://gracedb.invalid/"):
+        with adapter.poolmanager.connection_from_url(url) as pool:
+            scheme = url.partition(":")[0].upper()
+            assert str(pool).startswith(f"{scheme}ConnectionPool(")
+            assert pool.ConnectionCls.__name__ == f"{scheme}Connection"
