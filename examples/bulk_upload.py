@@ -7,16 +7,19 @@ Run it again whenever something went wrong: what has arrived is not sent twice.
 
 from __future__ import annotations
 
+import logging
 import re
+import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import requests
 from distributed import Client, Event, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
@@ -27,6 +30,8 @@ from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth
 File = tuple[str, str]  # Its name, and the SHA-256 of its content.
 
 _KEPT_AS_IT_IS = re.compile("[A-Za-z0-9][A-Za-z0-9._+-]*")
+_RETRIES = 5
+_REFUSALS = {*range(400, 500)} - {408, 429}  # These two say that it is worth another attempt.
 
 
 def main() -> str | None:
@@ -37,67 +42,108 @@ def main() -> str | None:
     str or None
         What went wrong, for `sys.exit`.
     """
+    options = _options()
+    # What Dask leaves unfinished at an interrupt, it would tell task by task.
+    logging.disable()
     try:
-        problems = upload_all(_options())
+        problems = upload_all(options)
+    except KeyboardInterrupt:
+        return "interrupted: run it again to upload the rest; what has arrived is not sent twice"
     except (OSError, RuntimeError, ValueError) as error:
         return f"{error}"
-    return "\n".join([f"failed: {len(problems)}", *problems]) if problems else None
+    return "\n".join(_report(problems)) if problems else None
 
 
-def upload_all(options: Namespace) -> list[str]:
+def upload_all(options: Namespace) -> dict[str, str]:
     """Upload what is not there yet, and tell what cannot be uploaded, and why."""
-    files, misnamed = {}, []
+    files, problems = {}, {}
     for path in sorted(path for path in options.directory.iterdir() if path.is_file()):
         if _KEPT_AS_IT_IS.fullmatch(path.name):
-            files[path.name, _digest(path.read_bytes())] = path
+            files[path.name, sha256(path.read_bytes()).hexdigest()] = path
         else:
-            misnamed.append(f"{path.name}: rename it, lest GraceDB does")
+            problems[path.name] = "rename it, lest GraceDB does"
     with ExitStack() as stack:
-        # With TLS: whoever gets at a scheduler can have its workers do anything, in your name.
-        cluster = options.scheduler or stack.enter_context(LocalCluster(
-            n_workers=options.workers, threads_per_worker=1, dashboard_address=None, security=True
-        ))
+        cluster = options.scheduler or stack.enter_context(_local_cluster(options.workers))
         client = stack.enter_context(Client(cluster))
-        client.register_plugin(Uploader(options.url, options.group, options.pipeline))
-        there, newest = _there(client, files)
+        client.register_plugin(Uploader(
+            options.url, options.group, options.pipeline, options.settle, options.cached
+        ))
+        there, newest = _there(client, files, options.cached)
         missing = {file: path for file, path in files.items() if file not in there}
-        problems = _upload(client, missing, newest, options.settle)
+        failed = _upload(client, missing, newest)
     print(f"already there: {len(there)}")
-    print(f"uploaded: {len(missing) - len(problems)}")
-    return problems + misnamed
+    print(f"uploaded: {len(missing) - len(failed)}")
+    return {**failed, **problems}
 
 
-def _there(client: Client, files: Iterable[File]) -> tuple[set[File], int]:
-    """Find out which files are there already, and the number of the newest event."""
-    events = client.submit(_on_worker, "events", pure=False, retries=2).result()
-    names = {name for name, _ in files}
-    found = [
-        client.submit(_on_worker, "files", event, names, pure=False, retries=2) for event in events
+def _report(problems: Mapping[str, str]) -> list[str]:
+    """Write a line for each problem, however many files have it."""
+    names = defaultdict(list)
+    for name, problem in problems.items():
+        names[problem].append(name)
+    lines = [
+        f"{those[0]}{f' and {len(those) - 1} more' if those[1:] else ''}: {problem}"
+        for problem, those in names.items()
     ]
-    there: set[File] = set().union(*client.gather(found))
+    return [f"failed: {len(problems)}", *lines]
+
+
+def _local_cluster(workers: int) -> LocalCluster:
+    """Start workers on this machine."""
+    # They inherit it: an interrupt from the terminal is for this process, which then ends them.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # With TLS: whoever gets at a scheduler can have its workers do anything, in your name.
+        return LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0", security=True,
+            silence_logs=logging.CRITICAL,
+        )
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _there(client: Client, files: Iterable[File], cached: float) -> tuple[set[File], int]:
+    """Find out which files are there already, and the number of the newest event."""
+    there = {file for file, found in zip(files, _map(client, "has_content", files)) if found}
+    names = frozenset(name for name, _ in files)
+    # Without any, nobody knows whether the server goes by content, and a search may be an old one.
+    for pause in [0] if there else [0, cached]:
+        if pause:
+            tqdm.write(f"searching again in {pause:.0f} s: the server may remember", sys.stderr)
+        time.sleep(pause)
+        [events] = _map(client, "events", [None])
+        there.update(*_map(client, "files", [(event, names) for event in events]))
     return there.intersection(files), max(map(_number, events), default=0)
 
 
-def _upload(client: Client, files: Mapping[File, Path], newest: int, settle: float) -> list[str]:
+def _map(client: Client, method: str, arguments: Iterable[Any]) -> list[Any]:
+    """Call a method on the workers, once for each argument."""
+    return client.gather([
+        client.submit(_on_worker, method, argument, pure=False, retries=_RETRIES)
+        for argument in arguments
+    ])
+
+
+def _upload(client: Client, files: Mapping[File, Path], newest: int) -> dict[str, str]:
     """Upload files, with a progress bar, and tell what went wrong."""
     run = f"{uuid4()}"
     futures = {
-        client.submit(_on_worker, "upload", path.absolute(), file, run, newest, settle,
-                      pure=False, retries=2): path.name
+        client.submit(_on_worker, "upload", (path.absolute(), file, f"{run} {path}", newest),
+                      pure=False, retries=_RETRIES): path.name
         for file, path in files.items()
     }
     problems = {}
     for future in tqdm(as_completed(futures), "uploading", total=len(futures), unit="file"):
         # Taken out: a result that nobody waits for any more is not made again when its worker dies.
         problems[futures.pop(future)] = future.exception() or future.result()
-    return [f"{name}: {problem}" for name, problem in sorted(problems.items()) if problem]
+    return {name: f"{problem}" for name, problem in sorted(problems.items()) if problem}
 
 
-def _on_worker(method: str, *arguments: Any, **options: Any) -> Any:
+def _on_worker(method: str, argument: Any) -> Any:
     """Call a method of the uploader of the worker that this runs on."""
     uploader = get_worker().plugins[Uploader.name]
     try:
-        return getattr(uploader, method)(*arguments, **options)
+        return getattr(uploader, method)(argument)
     except (OSError, ValueError) as error:  # Every exception of requests is an OSError.
         problem = f"{type(error).__name__}: {error}"
     # Down here, it does not take along the exception of requests, which has the token in it.
@@ -113,13 +159,23 @@ class Uploader(WorkerPlugin):
         The API of a GraceDB.
     group, pipeline : str
         Those of all events.
+    settle : float
+        For how many seconds the server may be at work on what was sent.
+    cached : float
+        For how many seconds it may remember how many events a search has found.
     """
 
     name = "uploader"
 
-    def __init__(self, url: str, group: str, pipeline: str) -> None:
+    def __init__(
+        self, url: str, group: str, pipeline: str, settle: float, cached: float
+    ) -> None:
         self._url = url.rstrip("/") + "/"
         self._data = {"group": group, "pipeline": pipeline}
+        self._settle = settle
+        self._cached = cached
+        self._knows_content: bool | None = None  # Not every GraceDB finds an event by its content.
+        self._files: dict[str, dict[str, str]] = {}  # What does not change: the first versions.
 
     def setup(self, worker: Worker) -> None:
         """Open the session: after the plug-in has been pickled, and on the worker."""
@@ -131,51 +187,98 @@ class Uploader(WorkerPlugin):
         """Close the session."""
         self._session.close()
 
-    def events(self) -> list[dict[str, Any]]:
+    def has_content(self, file: File) -> bool:
+        """Ask for the event of a file by its content."""
+        try:
+            event = self._get(f"{self._url}events/{_content_id(file)}").json()
+        except requests.HTTPError as error:
+            if error.response.status_code == 404:
+                return False
+            raise
+        # The same content may be another event of another pipeline: then it tells nothing.
+        self._knows_content = self._data.items() <= event.items()
+        return self._knows_content
+
+    def events(self, _: object = None) -> list[dict[str, Any]]:
         """List the events of this group and pipeline."""
         query = " ".join(f"{name}: {value}" for name, value in self._data.items())
-        page = self._session.get(f"{self._url}events/", params={"query": query})
-        events: list[dict[str, Any]] = page.json()["events"]
-        while url := page.json()["links"].get("next"):
-            page = self._session.get(url)
-            events += page.json()["events"]
+        page = self._get(f"{self._url}events/", params={"query": query, "count": "1000"}).json()
+        events: list[dict[str, Any]] = page["events"]
+        while url := page["links"].get("next"):
+            page = self._get(url).json()
+            events += page["events"]
         return events
 
-    def files(self, event: dict[str, Any], names: Iterable[str]) -> set[File]:
+    def files(self, event_and_names: tuple[dict[str, Any], Iterable[str]]) -> set[File]:
         """Find out which files of these names an event was made from."""
-        urls = self._session.get(event["links"]["files"]).json()
+        event, names = event_and_names
+        urls = self._files.get(event["graceid"]) or self._get(event["links"]["files"]).json()
+        self._files[event["graceid"]] = urls
         first = {name: urls[f"{name},0"] for name in names if f"{name},0" in urls}
-        return {(name, _digest(self._session.get(url).content)) for name, url in first.items()}
+        return {(name, sha256(self._content(url)).hexdigest()) for name, url in first.items()}
 
-    def upload(self, path: Path, file: File, run: str, newest: int, settle: float) -> str:
+    def upload(self, what: tuple[Path, File, str, int]) -> str:
         """Upload a file, and tell what the server has against it: nothing, as a rule.
 
         Dask calls this again after an exception, and elsewhere when the worker has died. What was
-        sent by then may have arrived: the events that are new are looked through for it.
+        sent by then may have arrived.
         """
-        form = FormData(self._data, {"eventFile": path})
-        started = Event(f"{run} {path}")  # The scheduler keeps it, whatever happens to the worker.
-        if started.is_set():
-            time.sleep(settle)  # The server may be at work on it still.
-            new = [event for event in self.events() if _number(event) > newest]
-            if any(file in self.files(event, [path.name]) for event in new):
-                return ""
+        path, file, task, newest = what
+        form = FormData({**self._data, "content_id": _content_id(file)}, {"eventFile": path})
+        started = Event(task)  # The scheduler keeps it, whatever happens to the worker.
+        if started.is_set() and self._has_arrived(file, newest):
+            return ""
         started.set()
         try:
-            self._session.post(f"{self._url}events/", data=form)
+            response = self._session.post(f"{self._url}events/", data=form, allow_redirects=False)
         except requests.HTTPError as error:
-            if error.response.status_code < 500:
+            if error.response.status_code in _REFUSALS:
                 return f"{error}"
             raise
+        if response.status_code != 201:
+            raise OSError(f"the server answers an upload with {response.status_code}")
+        if self._knows_content is None:
+            self._knows_content = self.has_content(file)
         return ""
+
+    def _has_arrived(self, file: File, newest: int) -> bool:
+        """Look for the event of a file until the server must be done with it."""
+        if self.has_content(file):
+            return True
+        time.sleep(self._settle)
+        if self._knows_content:
+            return self.has_content(file)
+        if self.has_content(file) or self._is_found(file, newest):
+            return True
+        time.sleep(self._cached)
+        return self._is_found(file, newest)
+
+    def _is_found(self, file: File, newest: int) -> bool:
+        """Search the events that are new for a file."""
+        new = [event for event in self.events() if _number(event) > newest]
+        return any(file in self.files((event, [file[0]])) for event in new)
+
+    def _content(self, url: str) -> bytes:
+        content: bytes = self._get(url).content
+        if not content:
+            # GraceDB takes no empty files, but has been seen to send files as if they were.
+            raise OSError(f"{url} comes as an empty file")
+        return content
+
+    def _get(self, url: str, **options: Any) -> requests.Response:
+        """Read what is there: a page that wants a password is not."""
+        response = self._session.get(url, allow_redirects=False, **options)
+        if response.status_code != 200:
+            raise OSError(f"{url} leads to {response.headers.get('Location')}")
+        return response
 
 
 def _number(event: dict[str, Any]) -> int:
     return int(event["graceid"][1:])  # A GraceID is a letter and a number that grows.
 
 
-def _digest(content: bytes) -> str:
-    return sha256(content).hexdigest()
+def _content_id(file: File) -> str:
+    return f"{UUID(file[1][:32])}"
 
 
 def _options() -> Namespace:
@@ -188,6 +291,8 @@ def _options() -> Namespace:
     parser.add_argument("--scheduler", help="address of a Dask cluster to use instead")
     parser.add_argument("--settle", type=float, default=30, help="how many seconds a server may "
                         "still be at work on what a worker sent before it died")
+    parser.add_argument("--cached", type=float, default=35, help="how many seconds a server may "
+                        "remember how many events a search has found")
     return parser.parse_args()
 
 

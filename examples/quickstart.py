@@ -24,7 +24,7 @@ import requests
 from PIL import Image, ImageDraw
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth
-from tests.gracedb_server import GraceDBServer
+from requests_gracedb.testing import GraceDBServer
 
 
 def main() -> str | None:
@@ -70,17 +70,22 @@ def take_tour(server: GraceDBServer) -> None:
             _upload_event(session, server.url, event_file)
         _list_records(session, f"{server.url}events/?count=2", "events", "graceid")
 
-        _write_token(token_file, server.token(lifetime=60))
-        session.auth = GraceDBAuth(server.url, auth_reload=True, auth_reload_timeout=300)
-        _tell("expiring", repr(session.auth))
-        _write_token(token_file, server.token(lifetime=3600))
-        session.get(event["links"]["self"])
-        _tell("reloaded", repr(session.auth))
-
+        _reload_token(session, server, token_file, event)
         try:
             _upload_event(session, server.url, event_file, group="Tset")
         except requests.HTTPError as error:
             _tell("refusal", f"HTTPError: {error}")
+
+
+def _reload_token(
+    session: requests.Session, server: GraceDBServer, token_file: Path, event: dict[str, Any]
+) -> None:
+    _write_token(token_file, server.token(lifetime=60))
+    session.auth = GraceDBAuth(server.url, auth_reload=True, auth_reload_timeout=300)
+    _tell("expiring", repr(session.auth))
+    _write_token(token_file, server.token(lifetime=3600))
+    session.get(event["links"]["self"])
+    _tell("reloaded", repr(session.auth))
 
 
 def look_around(url: str) -> None:
@@ -170,6 +175,19 @@ _HEAD = b"""<?xml version='1.0' encoding='utf-8'?>
 
 def coinc_xml(seed: int, samples: int = 1024) -> bytes:
     """Make what a search pipeline uploads for an inspiral of two neutron stars, in LIGO-LW XML."""
+    root = Element("LIGO_LW")
+    _add_tables(root, seed)
+    for ifo in _SNR:
+        psd = [(f, 5e-47 * (240 / _HORIZON[ifo]) ** 2 * ((20 / f) ** 14 + (60 / f) ** 2 + 1))
+               for f in range(10, samples)]
+        _add_array(root, ifo, "REAL8FrequencySeries", "psd", "Frequency,Real", psd)
+        snr_series = _snr_series(ifo, seed, samples)
+        _add_array(root, ifo, "COMPLEX8TimeSeries", "snr", "Time,Real,Imaginary", snr_series)
+    indent(root)
+    return _HEAD + tostring(root)
+
+
+def _add_tables(root: Element, seed: int) -> None:
     m1, m2, mchirp, ifos = 1.46, 1.27, 1.1848, ",".join(_SNR)
     sngls = [
         (0, number, ifo, _TIME, _NANOSECONDS[ifo], m1, m2, mchirp, snr, round(1 + snr / 99, 4),
@@ -177,7 +195,6 @@ def coinc_xml(seed: int, samples: int = 1024) -> bytes:
         for number, (ifo, snr) in enumerate(_SNR.items())
     ]
     coinc = 0, ifos, _TIME, _NANOSECONDS["H1"], m1 + m2, mchirp, hypot(*_SNR.values()), 2.7e-14
-    root = Element("LIGO_LW")
     _add_table(root, "process", "process_id:int_8s program:lstring ifos:lstring start_time:int_4s",
                [(0, "gstlal_inspiral", ifos, _TIME - 3600)])
     _add_table(root, "process_params", "process:process_id:int_8s param:lstring value:lstring",
@@ -192,14 +209,6 @@ def coinc_xml(seed: int, samples: int = 1024) -> bytes:
                "combined_far:real_8", [coinc])
     _add_table(root, "coinc_event_map", "coinc_event:coinc_event_id:int_8s table_name:lstring "
                "event_id:int_8s", [(0, "sngl_inspiral", number) for number in range(3)])
-    for ifo in _SNR:
-        psd = [(f, 5e-47 * (240 / _HORIZON[ifo]) ** 2 * ((20 / f) ** 14 + (60 / f) ** 2 + 1))
-               for f in range(10, samples)]
-        _add_array(root, ifo, "REAL8FrequencySeries", "psd", "Frequency,Real", psd)
-        snr_series = _snr_series(ifo, seed, samples)
-        _add_array(root, ifo, "COMPLEX8TimeSeries", "snr", "Time,Real,Imaginary", snr_series)
-    indent(root)
-    return _HEAD + tostring(root)
 
 
 def _snr_series(ifo: str, seed: int, samples: int) -> list[tuple[float, float, float]]:

@@ -17,8 +17,8 @@ from coverage import Coverage
 from requests.adapters import HTTPAdapter
 
 from requests_gracedb import GraceDBAdapter, GraceDBRetry, retry, scitoken
+from requests_gracedb.testing import GraceDBServer
 
-from .gracedb_server import GraceDBServer
 from .loopback_server import LoopbackServer
 
 TOP = Path(__file__).parent.parent
@@ -149,7 +149,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 @pytest.fixture(scope="session")
 def gracedb() -> Iterator[GraceDBServer]:
     """A GraceDB."""
-    with GraceDBServer() as server:
+    with GraceDBServer(throttle=None, count_cache=0) as server:
         yield server
 
 

@@ -1,6 +1,6 @@
 """An HTTP/1.1 server on loopback that records what arrives and answers by script.
 
-For GraceDB itself there is `tests.gracedb_server`; this one is for what GraceDB never does: odd
+For GraceDB itself there is `requests_gracedb.testing`; this one is for what GraceDB never does: odd
 statuses, redirects between origins, answers that break off.
 """
 

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth, Session
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import write_netrc, write_token
-from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import LoopbackServer
 
 
@@ -100,7 +100,7 @@ def test_a_log_entry_takes_a_file(session: requests.Session, event: Any) -> None
 
 def test_a_log_entry_without_a_file_is_json(session: requests.Session, event: Any) -> None:
     entry = session.post(event["links"]["log"], json={"comment": "looks good"}).json()
-    assert session.get(event["links"]["log"]).json()["log"] == [entry]
+    assert session.get(event["links"]["log"]).json()["log"][-1] == entry
 
 
 def test_labels_come_and_go(session: requests.Session, event: Any) -> None:
@@ -113,7 +113,7 @@ def test_labels_come_and_go(session: requests.Session, event: Any) -> None:
 
 def test_a_superevent_is_made_of_an_event(session: requests.Session, api: str, event: Any) -> None:
     times = {"t_start": 1.0, "t_0": 2.0, "t_end": 3.0}
-    data = {"preferred_event": event["graceid"], **times}
+    data = {"preferred_event": event["graceid"], "category": "T", **times}
     superevent = session.post(f"{api}superevents/", json=data).json()
     assert session.get(superevent["links"]["self"]).json() == superevent
 
@@ -139,27 +139,19 @@ def upload(session: requests.Session, api: str) -> str:
 def test_what_the_server_refuses_raises_with_its_explanation(
     session: requests.Session, api: str
 ) -> None:
-    with pytest.raises(requests.HTTPError, match='group: "Tset" is not a valid choice') as caught:
-        session.post(f"{api}events/", data=FormData({"group": "Tset"}))
-    assert "eventFile" in caught.value.response.json()
+    with pytest.raises(requests.HTTPError, match="group: Select a valid choice") as caught:
+        session.post(f"{api}events/", data=FormData({"group": "Tset", "pipeline": "gstlal"}))
+    assert len(caught.value.response.json()["errors"]) == 2
 
 
-def test_a_token_without_the_scope_may_read_only(
-    gracedb: GraceDBServer, session: requests.Session, token_file: Path
+@pytest.mark.parametrize("parameters", [{"scope": "other"}, {"lifetime": -10}], ids=str)
+def test_a_token_that_is_no_good_is_as_good_as_none(
+    gracedb: GraceDBServer, session: requests.Session, token_file: Path, parameters: Any
 ) -> None:
-    write_token(token_file, gracedb.token(scope="gracedb.read"))
+    write_token(token_file, gracedb.token(**parameters))
     session.auth = GraceDBAuth(gracedb.url, token=token_file)
-    assert session.get(f"{gracedb.url}events/").status_code == 200
-    with pytest.raises(requests.HTTPError, match="403"):
-        upload(session, gracedb.url)
-
-
-def test_an_expired_token_is_refused(
-    gracedb: GraceDBServer, session: requests.Session, token_file: Path
-) -> None:
-    write_token(token_file, gracedb.token(lifetime=-10))
-    session.auth = GraceDBAuth(gracedb.url, token=token_file)
-    with pytest.raises(requests.HTTPError, match="401"):
+    assert session.get(gracedb.url).status_code == 200
+    with pytest.raises(requests.HTTPError, match="403 .*credentials were not provided"):
         session.get(f"{gracedb.url}events/")
 
 
@@ -168,22 +160,9 @@ def test_a_token_that_is_about_to_expire_is_read_again(
 ) -> None:
     write_token(token_file, gracedb.token(lifetime=100))
     session.auth = GraceDBAuth(gracedb.url, token=token_file, auth_reload=True)
-    renewed = write_token(token_file, gracedb.token(subject="renewed")).read_text()
+    renewed = write_token(token_file, gracedb.token(audience="ANY")).read_text()
     response = session.get(f"{gracedb.url}events/")
     assert response.request.headers["Authorization"] == f"Bearer {renewed}"
-
-
-def test_a_token_that_is_refused_is_read_again_and_the_upload_repeated(
-    gracedb: GraceDBServer, session: requests.Session, token_file: Path, coinc: Path
-) -> None:
-    write_token(token_file, gracedb.token(audience="https://elsewhere.example"))
-    session.auth = GraceDBAuth(gracedb.url, token=token_file, auth_reload=True)
-    write_token(token_file, gracedb.token())
-    form = FormData({"group": "Test", "pipeline": "gstlal"}, {"eventFile": coinc})
-    response = session.post(f"{gracedb.url}events/", data=form)
-    assert [r.status_code for r in response.history] == [401]
-    files = response.json()["links"]["files"]
-    assert session.get(f"{files}coinc.xml").content == coinc.read_bytes()
 
 
 def test_a_scitoken_with_its_key_is_a_credential(
@@ -278,7 +257,7 @@ def test_everything_goes_over_one_connection(
     session: requests.Session, api: str, event: Any
 ) -> None:
     with pytest.raises(requests.HTTPError):
-        session.get(f"{api}events/nonsense/", stream=True)
+        session.get(f"{api}events/nonsense", stream=True)
     session.get(event["links"]["self"])
     pools = session.get_adapter(api).poolmanager.pools
     assert sum(pools[key].num_connections for key in pools.keys()) == 1

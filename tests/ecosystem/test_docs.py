@@ -23,8 +23,8 @@ from sybil.document import PythonDocStringDocument
 from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
 
 import requests_gracedb
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import TOP, write_token
-from tests.gracedb_server import GraceDBServer
 
 DOCS = TOP / "docs"
 PAGES = [TOP / "README.rst", *sorted(DOCS.rglob("*.rst"))]
@@ -63,7 +63,7 @@ def examples_of(paths: list[Path]) -> list[Any]:
 @pytest.fixture(scope="module")
 def public_gracedb() -> Iterator[GraceDBServer]:
     """A GraceDB that answers to the name of the real one."""
-    with GraceDBServer(names=(HOST,)) as server:
+    with GraceDBServer(names=(HOST,), count_cache=0) as server:
         yield server
 
 

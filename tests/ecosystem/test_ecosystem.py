@@ -26,8 +26,8 @@ from vcr.request import Request as RecordedRequest
 
 from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth, GraceDBRetry, __version__
 from requests_gracedb.errors import raise_for_status
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import CONTENT, make_token, write_token
-from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import Answer, LoopbackServer, redirect
 
 USER_AGENT = f"mine/1 requests_gracedb/{__version__}"
@@ -496,12 +496,12 @@ def test_the_sdk_finds_what_it_creates(api: API, graceid: str) -> None:
 def test_the_sdk_writes_log_entries(api: API, graceid: str) -> None:
     logs = api.events[graceid].logs
     logs.create(comment="sky map", filename="bayestar.fits", filecontents=CONTENT, tags=["public"])
-    (entry,) = logs.get()
+    entry = logs.get()[-1]
     assert (entry["comment"], entry["filename"]) == ("sky map", "bayestar.fits")
 
 
 def test_the_sdk_raises(api: API) -> None:
-    with pytest.raises(requests.HTTPError, match="404 .*: Not found."):
+    with pytest.raises(requests.HTTPError, match="404 "):
         api.events["G1"].get()
 
 
@@ -525,5 +525,5 @@ def test_the_client_of_the_sdk_has_a_session_of_ours(
     token = write_token(tmp_path / "token", gracedb.token())
     with gracedb_sdk.Client(gracedb.url, token=str(token), auth_reload=True) as client:
         client.session.verify = gracedb.ca_bundle
-        with pytest.raises(requests.HTTPError, match="404 .*: Not found."):
+        with pytest.raises(requests.HTTPError, match="404 "):
             client.events["G1"].get()

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from requests_gracedb.httpie import GraceDBPlugin
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import CONTENT, TOP, basic, write_netrc, write_token
-from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import LoopbackServer, redirect
 
 
@@ -105,14 +105,16 @@ def test_the_token_is_not_shown(http: Http, gracedb: GraceDBServer, token: str) 
     assert token.encode() not in result.stdout + result.stderr
 
 
-def test_a_token_that_the_server_rejects_is_told_by_status_and_answer(
+def test_a_token_that_the_server_ignores_is_told_by_status_and_answer(
     http: Http, gracedb: GraceDBServer, tmp_path: Path
 ) -> None:
     expired = gracedb.token(lifetime=-60)
     path = write_token(tmp_path / "expired", expired)
     result = http("--check-status", "-A", "gracedb", "-a", path, f"{gracedb.url}events/")
     assert result.returncode == 4
-    assert json.loads(result.stdout) == {"detail": "Invalid or expired token."}
+    assert json.loads(result.stdout) == {
+        "detail": "Authentication credentials were not provided."
+    }
     assert expired.encode() not in result.stdout + result.stderr
 
 

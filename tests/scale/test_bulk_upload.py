@@ -22,8 +22,8 @@ import pytest
 import requests
 
 from requests_gracedb import GraceDBAdapter, SciTokenAuth
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import TOP, make_token, write_token
-from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import Answer, LoopbackServer, Received
 
 FILES = 200
@@ -117,7 +117,8 @@ class Bulk:
 
 
 def example(directory: Path, url: str, *options: str) -> list[str]:
-    command = [sys.executable, "-m", "examples.bulk_upload", "--settle", "0", "--url", url]
+    command = [sys.executable, "-m", "examples.bulk_upload", "--url", url]
+    command += ["--settle", "0", "--cached", "0"]
     return [*command, *options, str(directory)]
 
 
@@ -179,7 +180,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 def bulk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bulk]:
     """A GraceDB with nothing in it, a directory of files, and a token."""
     directory = make_files(tmp_path_factory.mktemp("bulk") / "events", FILES)
-    with GraceDBServer() as gracedb:
+    with GraceDBServer(throttle=None, count_cache=0) as gracedb:
         token_file = write_token(directory.parent / "token", gracedb.token(audience="ANY"))
         settings = {
             "BEARER_TOKEN_FILE": str(token_file), "REQUESTS_CA_BUNDLE": gracedb.ca_bundle
@@ -336,7 +337,7 @@ def test_the_token_is_read_on_the_worker_and_stays_there(
     command = example(directory, f"{failing_server.url}/api/", "--scheduler", address)
     with started(command, {}) as process:
         result = finished(process)
-    assert "event-1.xml: HTTPError: 500 " in result.stderr
+    assert "event-0.xml and 1 more: HTTPError: 500 " in result.stderr
     token = make_token(sub="worker")
     assert failing_server.authorizations[-1] == f"Bearer {token}"
     for relay in relays:

@@ -16,8 +16,8 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from requests_gracedb import FileAdapter, RetryAdapter
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import mounted, write_token
-from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import Answer, LoopbackServer, Received
 from tests.unit.credentials import NOON, OLD, SECRET
 from tests.unit.forms import Echo

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from requests_gracedb import FormData, GraceDBAdapter, Session
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import basic, make_token, write_netrc, write_token
-from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import LoopbackServer
 
 
@@ -91,8 +91,8 @@ def test_the_session_raises_with_the_explanation_as_version_1_did(
     path = tmp_path / "coinc.xml"
     path.write_text("<LIGO_LW/>")
     token = write_token(tmp_path / "token", gracedb.token())
-    form = FormData({"group": "Nonsense"}, {"eventFile": (str(path), None)})
+    form = FormData({"group": "Nonsense", "pipeline": "gstlal"}, {"eventFile": (str(path), None)})
     with Session(gracedb.url, token) as session:
         session.verify = gracedb.ca_bundle
-        with pytest.raises(requests.HTTPError, match="group: .*pipeline: "):
+        with pytest.raises(requests.HTTPError, match="group: .*Nonsense is not"):
             session.post(f"{gracedb.url}events/", data=form)

@@ -14,8 +14,8 @@ from requests.auth import HTTPDigestAuth
 from urllib3 import Retry
 
 from requests_gracedb import FileAdapter, FormData
+from requests_gracedb.testing import GraceDBServer
 from tests.conftest import CONTENT
-from tests.gracedb_server import GraceDBServer
 from tests.loopback_server import Answer, LoopbackServer, Received, redirect
 from tests.unit.forms import MIB, TEXT, assert_is_broken_off, pipe, uploaded
 

@@ -1,0 +1,34 @@
+"""``python -m requests_gracedb.testing``: a GraceDB to try things on."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import certifi
+
+from . import GraceDBServer
+
+
+def main() -> None:
+    """Serve until interrupted, and tell the shell how to use it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit())
+    with GraceDBServer() as server:
+        token_file = server.directory / "token"
+        token_file.touch(mode=0o600)
+        token_file.write_text(server.token(lifetime=86400))
+        # With those of the world, so that everything else in that shell finds its servers, too.
+        bundle = server.directory / "ca-bundle.pem"
+        bundle.write_bytes(Path(certifi.where()).read_bytes() + Path(server.ca_bundle).read_bytes())
+        print(server.url)
+        print(f"export REQUESTS_CA_BUNDLE={shlex.quote(str(bundle))}")
+        print(f"export SSL_CERT_FILE={shlex.quote(str(bundle))}")
+        print(f"export BEARER_TOKEN_FILE={shlex.quote(str(token_file))}", flush=True)
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()
