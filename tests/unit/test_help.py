@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
+import subprocess
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from freezegun import freeze_time
 
 from requests_gracedb import GraceDBAuth, __version__, scitoken
 from requests_gracedb.help import info, main
-from tests.conftest import make_token, write_netrc, write_token
+from tests.conftest import TOP, make_token, write_netrc, write_token
 
 URL = "https://gracedb.ligo.org/api/"
 
@@ -326,11 +327,8 @@ def test_the_exit_statuses_are_in_the_help(capsys: pytest.CaptureFixture[str]) -
     assert "Exit status: 0" in capsys.readouterr().out
 
 
-def test_the_command_runs_as_a_module(
-    discovered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["python -m requests_gracedb", URL])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("requests_gracedb", run_name="__main__")
-    assert caught.value.code == 0
-    assert capsys.readouterr().out.startswith("requests-gracedb 2")
+def test_the_command_runs_as_a_module(discovered: Path) -> None:
+    command = [sys.executable, "-m", "requests_gracedb", URL]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=TOP)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("requests-gracedb 2")
