@@ -3,64 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable
+import json
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
-
-from . import measure, report
-from .servers import ROOT, Server
-from .workers import LEGACY_VERSION, legacy_python, write_token
+from . import report, servers
+from .bench import Bench, legacy_python
+from .rows import ROWS
 
 
 def main() -> None:
-    """Measure, show the figures, and write them down."""
+    """Measure and print; write the page of the documentation if asked to."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Compare requests-gracedb with what else there is."
     )
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of six")
     parser.add_argument(
-        "--quick", action="store_true", help="take two minutes, not a quarter of an hour"
+        "--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}"
     )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the figures, as JSON")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / "docs", metavar="DIR", help="default: docs"
+        "--write", type=Path, nargs="*", metavar="FILE",
+        help="write docs/benchmarks.rst and its plots, from saved runs if any are given",
     )
     arguments = parser.parse_args()
-    settings = measure.QUICK if arguments.quick else measure.Settings()
-    load = os.getloadavg()[0]
-    results = _measure(settings)
-    report.write(results, settings, load, arguments.output)
-    _show(results)
+    if arguments.rows and arguments.write is not None:
+        parser.error("--write needs all rows")
+    if arguments.write:
+        runs = [json.loads(path.read_text()) for path in arguments.write]
+    else:
+        runs = [measure(arguments.rows or list(ROWS), arguments.quick)]
+    if arguments.save:
+        arguments.save.write_text(json.dumps(runs[0]))
+    if arguments.write is not None:
+        report.write(runs, servers.ROOT / "docs")
 
 
-def _measure(settings: measure.Settings) -> measure.Results:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with TemporaryDirectory() as name, Bars(*columns, TimeElapsedColumn()) as bars:
-        home = Path(name)
-        token_file = home / "token"
-        write_token(token_file)
-
-        def progress(description: str, total: int) -> Callable[[], object]:
-            task = bars.add_task(description, total=total)
-            return lambda: bars.advance(task)
-
-        done = progress(f"environment of requests-gracedb {LEGACY_VERSION}", 1)
-        legacy = legacy_python(ROOT / "build" / "benchmarks")
-        done()
-        with Server(home) as server:
-            bench = measure.Bench(settings, server, home, str(token_file), legacy, progress)
-            return measure.run(bench)
-
-
-def _show(results: measure.Results) -> None:
-    table = Table("Work", "Figure", "Required", "Median", "Quartiles", "Met")
-    for comparison in results.comparisons:
-        table.add_row(*(cell.replace("**", "") for cell in report.row(comparison)))
-    Console().print(table)
+def measure(names: list[str], quick: bool) -> dict[str, Any]:
+    """Measure rows, and print each when it is done."""
+    run: dict[str, Any] = {"machine": report.machine(), "rows": {}}
+    legacy = legacy_python(servers.ROOT / "build" / "benchmarks")
+    start = time.monotonic()
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        directory = Path(name)
+        bench = Bench(stack, directory, servers.start(stack, directory), legacy, quick)
+        bench.check(list(dict.fromkeys(client for row in ROWS.values() for client in row.clients)))
+        for name in names:
+            run["rows"][name] = ROWS[name].measure(bench)
+            print("\n".join(report.text([run], ROWS[name])), flush=True)
+    run["seconds"] = time.monotonic() - start
+    print(f"{run['seconds']:.0f} seconds")
+    return run
 
 
 if __name__ == "__main__":

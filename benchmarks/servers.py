@@ -1,208 +1,181 @@
-"""The server that all clients talk to: it takes what it is sent, and forgets it.
+"""What the clients talk to, each in a process of its own that ends with its standard input.
 
-It runs in a process of its own, on loopback ports that the system chooses, over http and over TLS,
-for as long as its standard input stays open.
+The server takes what it is sent, over http and over TLS, and forgets it. The relay puts a distance
+between it and a client.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from email.message import Message
-from email.parser import HeaderParser
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from http.client import parse_headers
 from itertools import count
 from pathlib import Path
-from types import TracebackType
+from queue import SimpleQueue
 
+import certifi
 import trustme
 
 ROOT = Path(__file__).parent.parent
+DELAY = 0.02  # seconds, each way
+# After that many seconds without anything from the client, a forgetful relay drops what comes.
+FORGET = 1.5
 
 _BUFFER_SIZE = 1024 * 1024
 _connections = count(1)
 
 
-class Server:
-    """A running server, as a context manager.
+def start(stack: ExitStack, directory: Path) -> dict[str, str]:
+    """Start the server and a relay, and write the CA certificate; see `main` for the URLs."""
+    ca_bundle = str(directory / "ca.pem")
+    http, https = _start(stack, "server", ca_bundle)
+    far, forgetful = _start(stack, "relay", str(https))
+    ports = {"https": https, "far": far, "forgetful": forgetful}
+    urls = {name: f"https://localhost:{port}" for name, port in ports.items()}
+    return {**urls, "http": f"http://localhost:{http}", "ca_bundle": ca_bundle}
 
-    - A GET of ``/missing`` is answered with status 404, any other with 200, and one of ``/slow``
-      after a moment.
-    - A POST to ``/digest`` is answered with the SHA-256 of the file that arrived, in a form or by
-      itself; the body of any other is thrown away.
-    - The header Connection-Number tells which connection, of all so far, a request came over.
 
-    Parameters
-    ----------
-    directory : pathlib.Path
-        Where to put the CA certificate.
+def main(kind: str, argument: str) -> None:
+    """Be a server or a relay until standard input ends, and print the ports.
 
-    Attributes
-    ----------
-    http, https : str
-        URLs, without a slash at the end.
-    ca_bundle : str
-        The path of the CA certificate.
+    Those of a server are for http and https, those of a relay for one that is `DELAY` away, and
+    for another that forgets connections, too.
     """
-
-    http: str
-    https: str
-
-    def __init__(self, directory: Path) -> None:
-        self.ca_bundle = str(directory / "ca.pem")
-
-    def __enter__(self) -> Server:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.servers", self.ca_bundle],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the server did not start")
-        http, https = json.loads(line)
-        self.http = f"http://localhost:{http}"
-        self.https = f"https://localhost:{https}"
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.communicate()
-
-
-class Connection:
-    """A connection to one client.
-
-    Parameters
-    ----------
-    connection : socket.socket
-        With TLS set up if there is to be any.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._number = next(_connections)
-        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
-        self._pending = b""
-
-    def serve(self) -> None:
-        """Answer requests until the client closes the connection."""
-        while head := self._head():
-            method, path, _ = head[0].split()
-            headers = HeaderParser().parsestr("\r\n".join(head[1:]))
-            if headers["Expect"]:
-                self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            body = self._body(int(headers["Content-Length"] or 0))
-            if path == "/digest":
-                self._answer("200 OK", digest(headers, b"".join(map(bytes, body))))
-            else:
-                for _ in body:
-                    pass
-                if path == "/slow":
-                    time.sleep(0.1)
-                self._answer("404 Not Found" if path == "/missing" else "200 OK", "{}")
-
-    def _head(self) -> list[str]:
-        while b"\r\n\r\n" not in self._pending:
-            piece = self._connection.recv(65536)
-            if not piece:
-                return []
-            self._pending += piece
-        head, _, self._pending = self._pending.partition(b"\r\n\r\n")
-        return head.decode("latin-1").split("\r\n")
-
-    def _body(self, size: int) -> Iterator[bytes | memoryview]:
-        piece, self._pending = self._pending[:size], self._pending[size:]
-        yield piece
-        left = size - len(piece)
-        while left:
-            received = self._connection.recv_into(self._buffer, min(left, _BUFFER_SIZE))
-            if not received:
-                raise ConnectionError("the client has gone")
-            left -= received
-            yield self._buffer[:received]
-
-    def _answer(self, status: str, body: str) -> None:
-        head = (
-            f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection-Number: {self._number}\r\n\r\n"
-        )
-        self._connection.sendall((head + body).encode())
-
-
-def digest(headers: Message, body: bytes) -> str:
-    """Get the SHA-256 of a file that was sent.
-
-    Parameters
-    ----------
-    headers : email.message.Message
-        Of the request.
-    body : bytes
-        The file, or a form with one file in it.
-
-    Returns
-    -------
-    str
-        In hexadecimal; empty if there is no file in the form.
-    """
-    boundary = headers.get_param("boundary")
-    if boundary is None:
-        return hashlib.sha256(body).hexdigest()
-    for part in (b"\r\n" + body).split(b"\r\n--" + str(boundary).encode()):
-        head, _, content = part.partition(b"\r\n\r\n")
-        if re.search(rb"\bfilename=", head):
-            return hashlib.sha256(content).hexdigest()
-    return ""
-
-
-def main() -> None:
-    """Serve until standard input ends, and print the ports."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(sys.argv[1])
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    print(json.dumps([_listen(None), _listen(context)]), flush=True)
+    if kind == "server":
+        authority = trustme.CA()
+        # A bundle of the usual size: a client that reads it again and again is to be seen.
+        Path(argument).write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        ports = [_listen(serve), _listen(lambda c: serve(context.wrap_socket(c, server_side=True)))]
+    else:
+        port = int(argument)
+        ports = [_listen(lambda c: relay(c, port)), _listen(lambda c: relay(c, port, FORGET))]
+    print(json.dumps(ports), flush=True)
     sys.stdin.read()
 
 
-def _listen(context: ssl.SSLContext | None) -> int:
+def serve(connection: socket.socket) -> None:
+    """Answer the requests of a client until it closes the connection.
+
+    - A GET of ``/missing`` is answered with status 404, any other with 200.
+    - A POST to ``/digest`` is answered with the SHA-256 of the last part of the form.
+    - After ``/close`` the connection is closed, and after ``/idle/N`` if no other request comes for
+      N seconds. Where that is a second or more, the server says so.
+    - The header Connection-Number tells which connection, of all so far, a request came over.
+    """
+    number = next(_connections)
+    buffer = memoryview(bytearray(_BUFFER_SIZE))
+    with connection, connection.makefile("rb") as reader:
+        while request := reader.readline():
+            path = request.decode().split()[1]
+            headers = parse_headers(reader)
+            left = int(headers["Content-Length"] or 0)
+            if headers["Expect"]:
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            said = "{}"
+            if path == "/digest":
+                _, _, content = reader.read(left).partition(b"\r\n\r\n")
+                said = hashlib.sha256(content.rpartition(b"\r\n--")[0]).hexdigest()
+                left = 0
+            while left:
+                received = reader.readinto1(buffer[:left])
+                if not received:
+                    return  # The client gave up.
+                left -= received
+            idle = float(path.removeprefix("/idle/")) if path.startswith("/idle/") else None
+            answer = [f"HTTP/1.1 {'404 Not Found' if path == '/missing' else '200 OK'}",
+                      "Content-Type: application/json", f"Content-Length: {len(said)}",
+                      f"Connection-Number: {number}"]
+            if idle and idle >= 1:
+                answer.append(f"Keep-Alive: timeout={idle:.0f}")
+            if path == "/close":
+                answer.append("Connection: close")
+            connection.sendall("\r\n".join([*answer, "", said]).encode())
+            if path == "/close":
+                break
+            connection.settimeout(idle)
+
+
+def relay(client: socket.socket, port: int, forget: float = float("inf")) -> None:
+    """Connect a client to a port, with a delay for all that goes either way.
+
+    The kernel has answered the client before we see it. So what comes first is delayed for a round
+    trip more, which is what it takes to open a connection.
+    """
+    server = _quick(socket.create_connection(("127.0.0.1", port)))
+    heard = [time.monotonic()]
+
+    def pump(source: socket.socket, sink: socket.socket, first: float = 0) -> None:
+        queue: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        threading.Thread(target=_deliver, args=(queue, sink), daemon=True).start()
+        due = time.monotonic() + first
+        data = b"-"
+        while data:
+            data = b""  # What is left if the connection was reset.
+            with suppress(OSError):
+                data = source.recv(_BUFFER_SIZE)
+            now = time.monotonic()
+            if now - heard[0] > forget:
+                heard[0] = 0  # It stays forgotten.
+                continue
+            if source is client:
+                heard[0] = now
+            due = max(due, now + DELAY)
+            queue.put((due, data))
+
+    threading.Thread(target=pump, args=(server, client), daemon=True).start()
+    pump(client, server, 3 * DELAY)
+
+
+def _deliver(queue: SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
+    data = b"-"
+    while data:
+        due, data = queue.get()
+        time.sleep(max(0, due - time.monotonic()))
+        with suppress(OSError):  # Who has gone misses it.
+            sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
+
+
+def _start(stack: ExitStack, *arguments: str) -> list[int]:
+    process = stack.enter_context(subprocess.Popen(
+        [sys.executable, "-m", __name__, *arguments], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ))
+    assert process.stdout
+    ports: list[int] = json.loads(process.stdout.readline())
+    return ports
+
+
+def _listen(handle: Callable[[socket.socket], None]) -> int:
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    threading.Thread(target=_accept, args=(listener, context), daemon=True).start()
-    port: int = listener.getsockname()[1]
-    return port
+
+    def accept() -> None:
+        while True:
+            connection = _quick(listener.accept()[0])
+            threading.Thread(target=handle_quietly, args=(connection,), daemon=True).start()
+
+    def handle_quietly(connection: socket.socket) -> None:
+        with suppress(OSError):  # The client has gone: some do without a goodbye.
+            handle(connection)
+
+    threading.Thread(target=accept, daemon=True).start()
+    return int(listener.getsockname()[1])
 
 
-def _accept(listener: socket.socket, context: ssl.SSLContext | None) -> None:
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=_serve, args=(connection, context), daemon=True).start()
-
-
-def _serve(connection: socket.socket, context: ssl.SSLContext | None) -> None:
-    # An answer is one small write, which must not wait for the client to acknowledge the last one.
+def _quick(connection: socket.socket) -> socket.socket:
+    # A small write must not wait for the other side to acknowledge the last one.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        if context:
-            connection = context.wrap_socket(connection, server_side=True)
-        with connection:
-            Connection(connection).serve()
-    except OSError:
-        pass  # The client has gone: some do without a goodbye.
+    return connection
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
