@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import html
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 
-def _encoding(escapes: str) -> re.Pattern[str]:
-    return re.compile(
-        # What is invisible is nothing: a line may have been broken in the middle of a secret.
-        rf"{escapes} | [\s\x00-\x1f\x7f]+ | (?P<character>.)",
-        re.IGNORECASE | re.VERBOSE | re.DOTALL,
-    )
-
-
-# One at a time: in "password=ab%2Fc" the equals sign is no part of an escape.
-_ENCODINGS = (
+# What an escape begins with, and what it looks like. One encoding at a time: in "password=ab%2Fc"
+# the equals sign is no part of an escape.
+_ENCODINGS = {
     # Percent-encoded.
-    _encoding(r"% (?P<byte> [0-9a-f]{2}) | (?P<plain> [!-$&-~]+)"),
+    "%": r"% (?P<byte> [0-9a-f]{2}) | (?P<plain> [!-$&-~]+)",
     # HTML.
-    _encoding(r"(?P<entity> & \#? \w+ ;?) | (?P<plain> [!-%'-~]+)"),
+    "&": r"(?P<entity> & \#? \w+ ;?) | (?P<plain> [!-%'-~]+)",
     # JSON, and what Python and others make of bytes.
-    _encoding(
-        r"\\u (?P<code> [0-9a-f]{4}) | \\x (?P<byte> [0-9a-f]{2}) | \\[bfnrt] | \\ (?P<escaped> .)"
-        r"| (?P<plain> [!-\[\]-~]+)"
-    ),
+    "\\": r"\\u (?P<code> [0-9a-f]{4}) | \\x (?P<byte> [0-9a-f]{2}) | \\[bfnrt]"
+    r"| \\ (?P<escaped> .) | (?P<plain> [!-\[\]-~]+)",
     # Quoted-printable.
-    _encoding(r"= (?P<byte> [0-9a-f]{2}) | = \s+ | (?P<plain> [!-<>-~]+)"),
-)
+    "=": r"= (?P<byte> [0-9a-f]{2}) | = \s+ | (?P<plain> [!-<>-~]+)",
+    # None, but for a line that was broken in the middle of a secret.
+    "": r"(?P<plain> [!-~]+)",
+}
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 _SHORTEST = 4  # characters of base64 that are no coincidence
 
@@ -65,8 +58,9 @@ class Redaction:
         """
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        for encoding in _ENCODINGS if self._secrets else ():
-            text = self._without_traces(text, encoding)
+        for escape, escapes in _ENCODINGS.items() if self._secrets else ():
+            if escape in text:
+                text = self._without_traces(text, _encoding(escapes))
         return "".join(filter(str.isprintable, " ".join(text.split())))
 
     def _without_traces(self, text: str, encoding: re.Pattern[str]) -> str:
@@ -95,13 +89,22 @@ def shown_url(url: str) -> str:
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
 
 
+@lru_cache
+def _encoding(escapes: str) -> re.Pattern[str]:
+    return re.compile(
+        # What is invisible is nothing: a line may have been broken in the middle of a secret.
+        rf"{escapes} | [\s\x00-\x1f\x7f]+ | (?P<character>.)",
+        re.IGNORECASE | re.VERBOSE | re.DOTALL,
+    )
+
+
 def _traces(secret: str) -> Iterator[bytes]:
     """Tell what a text with the secret in it has when it is decoded."""
     for encoding in ("utf-8", "latin-1"):
         try:
             yield from _in_base64(secret.encode(encoding))
             for text in (secret, secret.replace(" ", "+")):  # as a form has it
-                if visible := "".join(filter(_is_visible, text)):
+                if visible := _visible(text):
                     yield visible.encode(encoding)
         except UnicodeEncodeError:
             pass  # It cannot have been sent like that.
@@ -147,12 +150,17 @@ def _decode_token(token: re.Match[str]) -> bytes:
     if kind == "code":
         text = chr(int(text, 16))
     elif kind == "entity":
+        import html  # It is large, and few errors have an entity in them.
+
         text = html.unescape(text)
-    return "".join(filter(_is_visible, text)).encode("utf-8", "surrogatepass")
+    return _visible(text).encode("utf-8", "surrogatepass")
 
 
-def _is_visible(character: str) -> bool:
-    return character.isprintable() and not character.isspace()
+def _visible(text: str) -> str:
+    """Get the characters that can be seen: a token has no others."""
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text
+    return "".join(c for c in text if c.isprintable() and not c.isspace())
 
 
 def _find_all(text: bytes, traces: Iterable[bytes]) -> Iterator[tuple[int, int]]:
