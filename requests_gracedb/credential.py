@@ -428,6 +428,7 @@ def _origin(url: str) -> Origin:
     return Origin(parts.scheme, parts.hostname or "", port)
 
 
+@lru_cache(maxsize=1024)
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True  # No other name: a resolver may make x.localhost another machine.
