@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import tracemalloc
+import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +146,8 @@ def test_2_gib_that_come_compressed_take_less_than_32_mib(
 def test_a_compressed_explanation_is_read(
     encoding: str, session: requests.Session, server: LoopbackServer
 ) -> None:
-    body = zlib.compress(b"Maintenance", wbits=zlib.MAX_WBITS + 16 * ("gzip" in encoding))
+    compress = gzip.compress if "gzip" in encoding else zlib.compress
+    body = compress(b"Maintenance")
     server.script = [Answer(503, {"Content-Encoding": encoding}, body)]
     with pytest.raises(requests.HTTPError, match=": Maintenance$"):
         session.get(server.url)
