@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 import tracemalloc
-import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
