@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from http.client import HTTPException
 from io import BytesIO
+from socket import SHUT_RDWR
+from threading import Timer
 from time import monotonic
 from typing import Any
 
@@ -105,6 +107,7 @@ def drain(raw: Any) -> bytes:
     # When urllib3 (2.0) waits for an answer, that is the read timeout.
     timeout = getattr(connection, "timeout", None)
     deadline = None if timeout is None else monotonic() + timeout
+    watcher = _watch(raw, connection, timeout)
     try:
         while len(body) < _MOST and _wait_until(deadline, connection):
             piece = _read_some(raw, _MOST - len(body))
@@ -113,9 +116,31 @@ def drain(raw: Any) -> bytes:
             body += piece
     except (HTTPError, HTTPException, OSError, RuntimeError):
         pass
+    finally:
+        if watcher is not None:
+            watcher.cancel()
     raw.close()
     getattr(raw, "release_conn", bool)()
     return bytes(body)
+
+
+def _watch(raw: Any, connection: Any, timeout: float | None) -> Timer | None:
+    """See to it that the lines around chunks, which http.client reads to their end, have one."""
+    # It has no public name that also works when the connection has let go (urllib3 2.8).
+    shutdown = getattr(raw, "_sock_shutdown", None)
+    if timeout is None or not getattr(raw, "chunked", False) or shutdown is None:
+        return None
+    watcher = Timer(timeout, _hang_up, [shutdown])
+    watcher.daemon = True
+    watcher.start()
+    return watcher
+
+
+def _hang_up(shutdown: Any) -> None:
+    try:
+        shutdown(SHUT_RDWR)
+    except OSError:
+        pass  # It is closed already.
 
 
 def _wait_until(deadline: float | None, connection: Any) -> bool:

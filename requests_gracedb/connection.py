@@ -24,6 +24,7 @@ from urllib3.exceptions import (
     MaxRetryError,
     ReadTimeoutError,
 )
+from urllib3.util import wait_for_read
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context, resolve_cert_reqs
 
 from .content import BLOCK_SIZE
@@ -227,6 +228,9 @@ class _Connection(HTTPConnection):
                     self.sock.settimeout(_seconds_to_write(self._writing))
                 super().send(block)
         except TimeoutError as error:
+            if wait_for_read(self.sock, timeout=0):  # It has answered, and does not read on.
+                self._broken = error
+                raise BrokenPipeError from error
             seconds = self.sock.gettimeout()
             message = f"Timed out while writing the request. (read timeout={seconds})"
             raise ReadTimeoutError(self, None, message) from error  # type: ignore[arg-type]
@@ -397,7 +401,7 @@ def _derived(mixin: type, base: type, idle_timeout: float) -> Any:
 @lru_cache
 def _usable_for(keep_alive: str) -> float:
     """Tell for how many seconds a connection can be used of which a server says this."""
-    match = re.search(r"\btimeout\s*=\s*\"?(\d+)", keep_alive, re.IGNORECASE)
+    match = re.search(r"\btimeout\s*=\s*\"?(\d{1,9})", keep_alive, re.IGNORECASE)
     if match is None:
         return inf
     seconds = int(match[1])

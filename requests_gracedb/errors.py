@@ -6,7 +6,7 @@ import json
 import threading
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from .body import read_body
 from .redaction import Redaction, shown_url
 
 _MAXIMUM_EXPLANATION = 500  # characters
+_SLOW = "punycode", "idna"  # They take a time that grows with the square of the length.
 _REFUSED = 401, 403, 404  # of GraceDB's events, those that you may not see do not exist
 _SHORTEST_COOKIE = 8  # characters that are no setting, such as a language
 
@@ -252,7 +253,7 @@ def _explanation(response: Response, body: bytes) -> str:
     is_json = media_type == "application/json" or media_type.endswith("+json")
     if is_json or body.lstrip()[:1] in (b"{", b"[", b'"'):
         try:
-            return "; ".join(islice(_phrases(json.loads(body)), _MAXIMUM_EXPLANATION))
+            return "; ".join(_first(_phrases(json.loads(body))))
         except (ValueError, RecursionError):
             pass  # It is shown as it is.
     # requests takes text without a charset for ISO-8859-1, a default that RFC 9110 dropped.
@@ -260,6 +261,15 @@ def _explanation(response: Response, body: bytes) -> str:
     is_text = is_json or media_type.startswith("text/")
     text = _text(body, is_declared and response.encoding or "utf-8", is_text)
     return "" if text.lstrip("\ufeff \t\r\n").startswith("<") else text
+
+
+def _first(phrases: Iterator[str]) -> Iterator[str]:
+    length = 0
+    for phrase in phrases:
+        yield phrase
+        length += len(phrase) + 2
+        if length > _MAXIMUM_EXPLANATION:
+            return
 
 
 def _phrases(answer: Any) -> Iterator[str]:
@@ -272,20 +282,22 @@ def _phrases(answer: Any) -> Iterator[str]:
     return _leaves(answer)
 
 
-def _leaves(answer: Any, name: str = "") -> Iterator[str]:
+def _leaves(answer: Any, *names: str) -> Iterator[str]:
     if isinstance(answer, dict):
         for key, value in answer.items():
-            inner = name if key == "non_field_errors" else f"{name}.{key}" if name else key
-            yield from _leaves(value, inner)
+            yield from _leaves(value, *names, *([] if key == "non_field_errors" else [key]))
     elif isinstance(answer, list):
         for value in answer:
-            yield from _leaves(value, name)
+            yield from _leaves(value, *names)
     elif answer is not None:
+        name = ".".join(filter(None, names))
         yield f"{name}: {answer}" if name else str(answer)
 
 
 def _text(body: bytes, encoding: str, is_text: bool) -> str:
     """Decode a body; what is no text, and does not claim to be, is nothing."""
+    if encoding.lower() in _SLOW:
+        encoding = "utf-8"
     try:
         return body.decode(encoding, "replace" if is_text else "strict")
     except UnicodeDecodeError:

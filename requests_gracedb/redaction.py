@@ -25,6 +25,7 @@ _ENCODINGS = {
     "": r"(?P<plain> [!-~]+)",
 }
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
+_LONGEST_ENTITY = 64  # characters; Python refuses to read a number of more than 4300 digits
 _SHORTEST = 4  # characters of base64 that are no coincidence
 
 
@@ -152,7 +153,7 @@ def _decode_token(token: re.Match[str]) -> bytes:
     elif kind == "entity":
         import html  # It is large, and few errors have an entity in them.
 
-        text = html.unescape(text)
+        text = html.unescape(text) if len(text) <= _LONGEST_ENTITY else text
     return _visible(text).encode("utf-8", "surrogatepass")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from requests import HTTPError, PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from .body import read_body
+from .body import is_repeatable, read_body
 from .errors import RedirectRecord, redaction_for
 from .redaction import shown_url
 
@@ -16,15 +17,17 @@ class RedirectAdapter(HTTPAdapter):
     """An adapter that raises `requests.HTTPError` when a redirect has swallowed an upload.
 
     requests follows a 301 or 302 to a POST, and a 302 to PUT, PATCH or DELETE, with a GET, without
-    the body, as browsers do (RFC 9110, section 15.4). What comes back is some page, often with
+    the body, as browsers do (RFC 9110, section 15.4); a 301 to PUT, PATCH or DELETE with the same
+    method, but without the body as well; and a 307 or 308 with what is left of a generator, which
+    is nothing. What comes back is some page, often with
     status 200, and the upload is lost: GraceDB answers so to a POST whose URL lacks the slash at
     the end, others redirect to a page to log in. The exception has the redirect as ``.response``,
     and its message names both URLs. A response hook raises it, which travels along: it does not
     matter which adapter sends the second request.
 
     A 303 says that the request has been dealt with, and 307 and 308 keep method and body: they are
-    followed as ever. So is what is redirected to a GET, and with ``allow_redirects=False`` the
-    caller gets the redirect.
+    followed as ever, but for a generator. So are all redirects of a GET, and with
+    ``allow_redirects=False`` the caller gets the redirect.
 
     Parameters
     ----------
@@ -51,16 +54,23 @@ class _UploadGuard(RedirectRecord):
     def __call__(self, response: Response, **kwargs: Any) -> None:
         redirects = self.redirects(response)
         super().__call__(response, **kwargs)
-        if not redirects or response.request.method != "GET":
+        if not redirects or not _is_lost(redirects[-1], response.request):
             return
         redirect = redirects[-1]
-        # A 303 means the GET; others keep the method.
-        if redirect.request.method == "GET" or redirect.status_code not in (301, 302):
-            return
         read_body(response)
         redirect.history = redirects[:-1]  # which requests 2.32 gets wrong
         redaction = redaction_for(response, **kwargs)
         raise HTTPError(redaction(_message(redirect, response)), response=redirect)
+
+
+def _is_lost(redirect: Response, following: PreparedRequest) -> bool:
+    """Tell whether what a request was to do is not in the one that follows a redirect."""
+    upload = redirect.request
+    if redirect.status_code in (307, 308):  # The same again, of which nothing may be left.
+        return isinstance(upload.body, Iterator) and not is_repeatable(upload)
+    if redirect.status_code == 303 or upload.method == "GET":
+        return False  # A 303 means the GET.
+    return following.method == "GET" or upload.body is not None and following.body is None
 
 
 def _message(redirect: Response, response: Response) -> str:
@@ -72,6 +82,6 @@ def _message(redirect: Response, response: Response) -> str:
     )
     return (
         f"{redirect.status_code} {redirect.reason}: {redirect.request.method} {lost} was "
-        f"redirected to {followed}, to which requests sent a GET without the body, so that nothing "
-        f"was uploaded: {advice}"
+        f"redirected to {followed}, and requests went on without the body, so that nothing was "
+        f"uploaded: {advice}"
     )

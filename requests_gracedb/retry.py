@@ -7,6 +7,7 @@ import re
 import ssl
 import time
 from datetime import timedelta
+from http.client import HTTPConnection
 from time import perf_counter
 from traceback import walk_tb
 from types import TracebackType
@@ -177,7 +178,7 @@ class GraceDBRetry(Retry):
         last = self
         if error is not None:
             last = self._for_error(error)
-        elif response is not None and not self._is_worth_waiting(method, response):
+        elif response is not None and not self._is_worth_waiting(method, response, _pool):
             last = self.new(total=0)
         following = super(GraceDBRetry, last).increment(
             method, url, response, error, _pool, _stacktrace
@@ -228,7 +229,9 @@ class GraceDBRetry(Retry):
             return self.new(total=0)
         return self
 
-    def _is_worth_waiting(self, method: str | None, response: BaseHTTPResponse) -> bool:
+    def _is_worth_waiting(
+        self, method: str | None, response: BaseHTTPResponse, pool: ConnectionPool | None
+    ) -> bool:
         """Tell whether Retry-After, if there is one, is what `is_retry` took it for."""
         if "Retry-After" not in response.headers or not self.respect_retry_after_header:
             return True
@@ -237,7 +240,7 @@ class GraceDBRetry(Retry):
             return False
         if response.status != 503 or self._is_method_retryable(method or ""):
             return True
-        return retry_after is not None and not _has_intermediary(response)
+        return retry_after is not None and not _has_intermediary(response, pool)
 
 
 DEFAULT_RETRIES = GraceDBRetry()
@@ -350,8 +353,10 @@ def restore_elapsed(response: Response, **kwargs: Any) -> None:
     response.elapsed = vars(response).get(_ELAPSED, response.elapsed)
 
 
-def _has_intermediary(response: BaseHTTPResponse) -> bool:
-    """Tell whether an answer says that it comes from a cache or a gateway, or through one."""
+def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:
+    """Tell whether an answer may be a proxy's, or says that it is that of a cache or a gateway."""
+    if getattr(pool, "proxy", None) is not None and pool.scheme == "http":
+        return True  # For https, a proxy only makes a tunnel.
     server = response.headers.get("Server", "")
     return bool(_CACHE.search(server)) or any(name in response.headers for name in _TRACES)
 
@@ -403,4 +408,8 @@ def _is_in_handshake(error: Exception) -> bool:
     if isinstance(original, SSLError) and not _is_dropped(original):
         return False
     frames = walk_tb(_happened(error).__traceback__)
-    return any(frame.f_code.co_name == "connect" for frame, _ in frames)
+    return any(
+        frame.f_code.co_name == "connect"
+        and isinstance(frame.f_locals.get("self"), HTTPConnection)
+        for frame, _ in frames
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
 
 from requests_gracedb import (
     ErrorAdapter, GraceDBAdapter, GraceDBRetry, RetryAdapter, SciTokenAuth, TimeoutAdapter,
@@ -257,3 +258,31 @@ def test_an_answer_that_rejects_a_token_is_read_within_the_same_bounds(
         session.auth = SciTokenAuth(path, auth_reload=True)
         write_token(path, "e30.eyJuYW1lIjogImIifQ.c2ln")
         assert session.get(server.url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "start, piece",
+    [(b"", b"0"), (b"5;", b"x"), (b"0\r\n", b"Trailer: x\r\n")],
+    ids=["size of a chunk", "extension of a chunk", "trailers"],
+)
+def test_what_is_around_chunks_is_read_no_longer_than_the_rest(
+    start: bytes, piece: bytes, session: requests.Session, any_server: LoopbackServer
+) -> None:
+    if not hasattr(HTTPResponse, "shutdown"):
+        pytest.skip("there is no way to end that before urllib3 2.3")
+    given_up = threading.Event()
+
+    def drip(handler: Handler) -> None:
+        begin(handler, 400, "Transfer-Encoding: chunked")
+        handler.wfile.write(start)
+        try:
+            while True:
+                handler.wfile.write(piece)
+                time.sleep(0.02)
+        except OSError:
+            given_up.set()
+            raise
+
+    any_server.script = [drip]
+    failing(session, any_server.url, timeout=SHORT)
+    assert given_up.wait(60)

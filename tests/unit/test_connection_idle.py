@@ -238,3 +238,13 @@ def test_the_names_in_messages_are_those_of_urllib3(server: LoopbackServer) -> N
             scheme = url.partition(":")[0].upper()
             assert str(pool).startswith(f"{scheme}ConnectionPool(")
             assert pool.ConnectionCls.__name__ == f"{scheme}Connection"
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_hint_of_many_digits_is_a_long_time(digits: int, server: LoopbackServer) -> None:
+    server.answer = lambda received: Answer(200, {"Keep-Alive": f"timeout={'9' * digits}"})
+    with requests.Session() as session:
+        session.mount("http://", ConnectionAdapter())
+        assert session.post(server.url).ok
+        assert session.post(server.url).ok
+    assert server.connections == 1

@@ -219,8 +219,8 @@ def test_a_put_that_times_out_is_not_repeated_either(
 def test_a_total_is_over_while_blocks_are_written_that_come_in_time(
     start: Callable[..., Any], session: requests.Session
 ) -> None:
-    server, proxies = start(pieces=16, pause=PAUSE / 4)
-    timeout = Timeout(total=PAUSE, read=LONG)
+    server, proxies = start(pieces=64, pause=PAUSE / 4)
+    timeout = Timeout(total=3 * PAUSE, read=LONG)
     with pytest.raises(requests.ReadTimeout, match="Timed out while writing the request"):
         session.post(server.url, data=bytes(SIZE), timeout=timeout, proxies=proxies)
 

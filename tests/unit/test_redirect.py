@@ -6,6 +6,7 @@ import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -56,14 +57,51 @@ def test_an_upload_that_became_a_get_raises_with_the_redirect(
     assert [received.method for received in any_server.requests] == [method, "GET"]
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_301_that_keeps_the_method_and_drops_the_body_raises(
+    method: str, session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash(301)]
+    assert lost(session, method, f"{server.url}/api/events").response.status_code == 301
+    assert [received.body for received in server.requests] == [b"an event", b""]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_301_to_a_request_without_a_body_is_followed(
+    method: str, session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash(301)]
+    assert session.request(method, f"{server.url}/api/events").status_code == 200
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_generator_of_which_nothing_is_left_raises(
+    status: int, session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash(status)]
+    with pytest.raises(requests.HTTPError, match="without the body"):
+        session.post(f"{server.url}/api/events", data=(block for block in [b"an", b" event"]))
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_file_that_can_be_sent_again_is(
+    status: int, session: requests.Session, server: LoopbackServer, event_file: Path
+) -> None:
+    server.script = [with_slash(status)]
+    with event_file.open("rb") as file:
+        session.post(f"{server.url}/api/events", data=file)
+    first, second = server.requests
+    assert first.body == second.body == event_file.read_bytes()
+
+
 def test_the_message_names_both_urls_and_what_to_do(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [with_slash()]
     assert str(lost(session, "POST", f"{server.url}/api/events")) == (
         f"301 Moved Permanently: POST {server.url}/api/events was redirected to "
-        f"{server.url}/api/events/, to which requests sent a GET without the body, so that nothing "
-        "was uploaded: use the URL with the slash at the end"
+        f"{server.url}/api/events/, and requests went on without the body, so that nothing was "
+        "uploaded: use the URL with the slash at the end"
     )
 
 
@@ -161,7 +199,9 @@ def test_a_request_may_be_sent_again_after_it_raised(
     assert session.send(prepared).status_code == 200
 
 
-def test_a_session_that_keeps_the_method_loses_nothing(server: LoopbackServer) -> None:
+def test_a_session_that_keeps_the_method_loses_the_body_all_the_same(
+    server: LoopbackServer,
+) -> None:
     class Keeping(requests.Session):
         def rebuild_method(self, *_: object) -> None:
             pass
@@ -169,7 +209,8 @@ def test_a_session_that_keeps_the_method_loses_nothing(server: LoopbackServer) -
     server.script = [with_slash()]
     with Keeping() as session:
         session.mount("http://", RedirectAdapter())
-        assert session.post(server.url, data=b"an event").status_code == 200
+        lost(session, "POST", server.url)
+    assert [received.body for received in server.requests] == [b"an event", b""]
 
 
 def test_a_prepared_request_that_threads_share_raises_where_it_got_lost_and_nowhere_else(
@@ -223,7 +264,7 @@ def test_no_credential_that_the_server_echoes_is_in_the_message(
     server.script = [redirect("/login/s%33cr3t")]
     headers = {"Authorization": basic("user", "s3cr3t")}
     error = lost(session, "POST", server.url, headers=headers)
-    assert f"{server.url}/login/***, to which" in str(error)
+    assert f"{server.url}/login/***, and requests" in str(error)
 
 
 def test_the_exception_pickles(session: requests.Session, server: LoopbackServer) -> None:

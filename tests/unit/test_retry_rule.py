@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -242,3 +243,36 @@ def test_python_prints_each_retry_where_nothing_is_configured() -> None:
         "GET /api/: NewConnectionError; again in 0.0 s, and up to 1 more if need be\n"
         "GET /api/: NewConnectionError; again in 0.0 s, for the last time\n"
     )
+
+
+def test_a_proxy_that_names_itself_nowhere_may_be_where_503_comes_from(
+    server: LoopbackServer, retrying: requests.Session
+) -> None:
+    server.script = [Answer(503, {"Retry-After": "0"})]
+    proxies = {"http": server.url}
+    assert retrying.post("http://gracedb.invalid/", proxies=proxies).status_code == 503
+    assert len(server.requests) == 1
+
+
+class Reconnecting:
+    """A body that breaks when it is all sent, in a function with the name of another."""
+
+    is_repeatable = True
+
+    def __len__(self) -> int:
+        return 5
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"whole"
+        self.connect()
+
+    def connect(self) -> None:
+        raise ConnectionRefusedError
+
+
+def test_a_body_that_breaks_while_it_connects_to_something_is_not_sent_again(
+    server: LoopbackServer, retrying: requests.Session
+) -> None:
+    with pytest.raises(requests.ConnectionError):
+        retrying.post(server.url, data=Reconnecting())
+    assert len(server.requests) <= 1
