@@ -24,7 +24,6 @@ from urllib3.exceptions import (
     MaxRetryError,
     ReadTimeoutError,
 )
-from urllib3.util import wait_for_read
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context, resolve_cert_reqs
 
 from .content import BLOCK_SIZE
@@ -228,9 +227,6 @@ class _Connection(HTTPConnection):
                     self.sock.settimeout(_seconds_to_write(self._writing))
                 super().send(block)
         except TimeoutError as error:
-            if wait_for_read(self.sock, timeout=0):  # It has answered, and does not read on.
-                self._broken = error
-                raise BrokenPipeError from error
             seconds = self.sock.gettimeout()
             message = f"Timed out while writing the request. (read timeout={seconds})"
             raise ReadTimeoutError(self, None, message) from error  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -225,28 +224,6 @@ def test_without_an_answer_an_idempotent_request_is_repeated(
     server.answers = [b""]
     assert whole.delete(server.url, data=bytes(SIZE), proxies=proxies).status_code == 201
     assert server.requests == 2
-
-
-def test_an_answer_of_a_server_that_neither_reads_on_nor_closes_is_heard(
-    session: requests.Session,
-) -> None:
-    heard = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(early("413 Content Too Large", body=b"at most 20 MB"))
-                heard.wait(60)
-
-        pool.submit(answer)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        try:
-            response = session.post(url, data=bytes(64 * 2**20), timeout=(60, 0.3))
-        finally:
-            heard.set()
-    assert (response.status_code, response.text) == (413, "at most 20 MB")
 
 
 # Interim responses.
