@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from requests_gracedb import help
 from requests_gracedb.help import main
 from tests.conftest import make_token, write_token
 from tests.loopback_server import (
@@ -35,8 +36,9 @@ def page(content: Any, status: int = 200) -> Answer:
 
 
 @pytest.fixture(autouse=True)
-def discovered(home: Path) -> Path:
-    """A token that is found."""
+def discovered(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A token that is found, and less patience than a user has."""
+    monkeypatch.setattr(help, "_PATIENCE", 0.3)
     return write_token(home / f"bt_u{os.geteuid()}", TOKEN)
 
 
