@@ -298,13 +298,9 @@ def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource |
     """
     expired = None
     for source in discovery_places():
-        source.is_found = True
-        missing = source.missing()
-        if missing is not None:
-            if missing != _ABSENT:
-                _logger.warning("%s is %s", source, missing)
+        token = _look_for_token(source)
+        if token is None:
             continue
-        token = source.read()
         problem = _misfit(token, origin)
         if problem is None:
             return source, expired
@@ -350,13 +346,16 @@ def discovery_places() -> list[TokenSource]:
     named = os.environ.get("BEARER_TOKEN_FILE")
     credentials = os.environ.get("_CONDOR_CREDS")
     runtime_directory = os.environ.get("XDG_RUNTIME_DIR")
-    return [
+    places = [
         _TokenVariable("BEARER_TOKEN"),
         *([_TokenFile(named)] if named else []),
-        *map(_OptionalTokenFile, sorted(Path(credentials).glob("*.use")) if credentials else []),
+        *map(_CondorTokenFile, sorted(Path(credentials).glob("*.use")) if credentials else []),
         *([_TokenFile(os.path.join(runtime_directory, name))] if runtime_directory else []),
         _SharedTokenFile(os.path.join(_TMP, name)),
     ]
+    for place in places:
+        place.is_found = True
+    return places
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
@@ -444,6 +443,8 @@ class TokenSource:
     is_external = True
     #: Whether it is one of the places of discovery, rather than one that the user names.
     is_found = False
+    #: Whether discovery goes on if what is there is of no use: the user did not put it there.
+    is_optional = False
     #: What the user should know, once the source was read.
     warning = ""
 
@@ -530,36 +531,22 @@ class _TokenFile(TokenSource):
         raise OSError(number, f"{self} {problem}")
 
 
-class _OptionalTokenFile(_TokenFile):
-    """A file that the user has not put there: one that is of no use keeps no other back."""
+class _CondorTokenFile(_TokenFile):
+    """One of several files that HTCondor has put there."""
 
-    def missing(self) -> str | None:
-        missing = super().missing()
-        if missing is None:
-            try:
-                self.read()
-            except (OSError, ValueError) as error:
-                return f"passed over: {getattr(error, 'strerror', None) or error}"
-        return missing
+    is_optional = True
 
 
-class _SharedTokenFile(_OptionalTokenFile):
+class _SharedTokenFile(_TokenFile):
     """A file in a directory where everybody may make one by this name."""
 
-    def missing(self) -> str | None:
-        return "passed over: another user made it" if self._is_planted() else super().missing()
+    is_optional = True
 
-    def read(self) -> Secret:
-        if self._is_planted():
-            raise PermissionError(errno.EPERM, f"{self} was made by another user: get a token")
-        return super().read()
-
-    def _is_planted(self) -> bool:
+    def _open(self) -> int:
         # Of a link it matters who made it, not only what it leads to.
-        try:
-            return os.lstat(self._where).st_uid not in (os.geteuid(), 0)
-        except OSError:
-            return False
+        if os.path.lexists(self._where) and os.lstat(self._where).st_uid not in (os.geteuid(), 0):
+            raise PermissionError(errno.EPERM, f"{self} was made by another user: get your own")
+        return super()._open()
 
 
 class _TokenVariable(TokenSource):
@@ -620,6 +607,21 @@ class _Reading(NamedTuple):
     authorization: Secret
     expiry: float
     reload_at: float
+
+
+def _look_for_token(source: TokenSource) -> Secret | None:
+    """Read a token in a place of discovery; None, and a warning, if what is there is of no use."""
+    missing = source.missing()
+    if missing is None:
+        try:
+            return source.read()
+        except (OSError, ValueError) as error:
+            if not source.is_optional:
+                raise
+            _logger.warning("%s; it is passed over", getattr(error, "strerror", None) or error)
+    elif missing != _ABSENT:
+        _logger.warning("%s is %s", source, missing)
+    return None
 
 
 def _bearer_token(content: Secret, name: str) -> Secret:

@@ -233,7 +233,7 @@ def test_a_file_of_a_job_that_is_of_no_use_keeps_no_other_back(
     write_token(condor / "c.use", GOOD)
     assert sent(GraceDBAuth(URL)) == f"Bearer {GOOD}"
     first, second = [record.getMessage() for record in caplog.records]
-    assert first.endswith(f"is passed over: the token file {condor}/a.use is empty")
+    assert first == f"the token file {condor}/a.use is empty; it is passed over"
     assert "chmod 600" in second
 
 
@@ -262,7 +262,9 @@ def test_a_file_for_temporary_files_that_another_user_made_is_passed_over_with_a
     assert sent(GraceDBAuth(URL)) is None
     [record] = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == f"token file {other} is passed over: another user made it"
+    assert record.getMessage() == (
+        f"token file {other} was made by another user: get your own; it is passed over"
+    )
 
 
 def test_a_link_that_another_user_made_is_passed_over(
