@@ -70,7 +70,7 @@ def test_a_read_timeout_is_final(
     server: LoopbackServer = request.getfixturevalue(kind)
     server.script = [silence]
     with pytest.raises(requests.ReadTimeout):
-        retrying.request(method, server.url, data=b"body", timeout=(60, 0.1))
+        retrying.request(method, server.url, data=b"body", timeout=(60, 0.05))
     server.wait_for_requests(1)
     assert bodies(server) == [b"body"]
     assert not waits
@@ -135,7 +135,7 @@ class Fault:
         return "http://gracedb.invalid/"
 
     def connect_timeout(self) -> str:
-        self.timeout = (0.1, 60)
+        self.timeout = (0.05, 60)
         server = LoopbackServer(backlog=0)
         self._stack.enter_context(server_that_does_not_serve(server))
         return f"http://127.0.0.1:{server.port}/"
@@ -144,7 +144,7 @@ class Fault:
         return self._greeting(reset_at_once, self._tls)
 
     def handshake_silence(self) -> str:
-        self.timeout = (0.1, 60)
+        self.timeout = (0.05, 60)
         return self._greeting(silence_at_once, self._tls)
 
     def dropped(self) -> str:
@@ -157,7 +157,7 @@ class Fault:
         return self._answering(half_an_answer)
 
     def read_timeout(self) -> str:
-        self.timeout = (60, 0.1)
+        self.timeout = (60, 0.05)
         return self._answering(silence)
 
     def wrong_name(self) -> str:
@@ -182,7 +182,7 @@ class Fault:
         return "https://gracedb.invalid/"
 
     def tunnel_silent(self) -> str:
-        self.timeout = (0.1, 60)
+        self.timeout = (0.05, 60)
         self.proxies = {"https": self._greeting(silence_at_once)}
         return "https://gracedb.invalid/"
 

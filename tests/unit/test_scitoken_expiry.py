@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from requests_gracedb import GraceDBAuth
 from tests.conftest import make_token, write_netrc, write_token
 from tests.loopback_server import Answer, LoopbackServer
+from tests.unit.credentials import NOON
 
-NOON = 1_800_000_000
-SHORT = make_token(exp=NOON + 60, jti="short")
-LONG = make_token(exp=NOON + 3600, jti="long")
-
-
-@pytest.fixture
-def clock() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time() as clock:
-        clock.move_to(time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(NOON)))
-        yield clock
+SHORT = make_token(exp=NOON.timestamp() + 60, jti="short")
+LONG = make_token(exp=NOON.timestamp() + 3600, jti="long")
 
 
 def test_a_named_token_that_has_expired_is_no_credential(
     token_file: Path, clock: FrozenDateTimeFactory
 ) -> None:
-    write_token(token_file, make_token(exp=NOON - 120))
+    write_token(token_file, make_token(exp=NOON.timestamp() - 120))
     with pytest.raises(ValueError, match=f"{token_file} has a token that expired 2 min ago"):
         GraceDBAuth(token=token_file, fail_if_noauth=True)
 

@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from requests_gracedb import GraceDBAuth, SciTokenAuth, scitoken
 from tests.conftest import make_token, write_token
+from tests.unit.credentials import sent
 
 OLD = make_token(exp=1, jti="old")
 NEW = make_token(jti="new")
-
-
-def sent(auth: Any) -> str | None:
-    request = auth(requests.Request("GET", "https://gracedb.ligo.org/").prepare())
-    value: str | None = request.headers.get("Authorization")
-    return value
 
 
 # The token itself

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from requests_gracedb import GraceDBAuth, SciTokenAuth, scitoken
 from tests.conftest import NOBODY, basic, make_token, write_netrc, write_token
+from tests.unit import credentials
 
 URL = "https://gracedb.ligo.org/api/"
 HERE = "https://gracedb.ligo.org"
@@ -54,8 +54,7 @@ def condor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sent(auth: GraceDBAuth | SciTokenAuth | None, url: str = URL) -> str | None:
     assert auth is not None
-    request = auth(requests.Request("GET", url).prepare())
-    return request.headers.get("Authorization")
+    return credentials.sent(auth, url)
 
 
 # Tokens that have expired, or are for another server
