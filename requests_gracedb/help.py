@@ -17,10 +17,11 @@ import requests
 from ._version import __version__
 from .adapter import GraceDBAdapter
 from .auth import GraceDBAuth, describe
+from .body import read_body
 from .credential import Origin, shown
+from .errors import redaction_for
 
 _PATIENCE = 2  # seconds
-_MAXIMUM_SHOWN = 1000  # characters
 _API = re.compile(r".*?/api/(?:v\d+/)?")
 _NOBODY = "the server takes us for nobody"
 
@@ -114,21 +115,30 @@ def _check(url: str) -> tuple[list[str], str | None]:
         session.mount("http://", adapter)
         session.auth = GraceDBAuth(url)
         try:
-            answers.append(_status(session.get(url)))
+            answers.append(_status(_get(session, url)))
             links = _links(session, url)
             if "user-info" in links:
-                response = session.get(links["user-info"])
-                answers += [_status(response), _without_token(response)]
-                return answers, None if _is_somebody(response.json()) else _NOBODY
+                response = _get(session, links["user-info"])
+                user = response.json()
+                # In JSON, no control character gets to the terminal.
+                answers += _status(response), redaction_for(response)(json.dumps(user))
+                return answers, None if _is_somebody(user) else _NOBODY
             if "events" not in links:
                 return [*answers, "That proves nothing: the page may be public."], None
-            answers.append(_status(session.get(links["events"], params={"count": 1})))
+            answers.append(_status(_get(session, f"{links['events']}?count=1")))
             return answers, None
         except requests.HTTPError as error:
             problem = _NOBODY if _is_refused(error) else "the check failed"
             return [*answers, _without_query(error)], problem
         except (OSError, ValueError) as error:
             return [*answers, _without_query(error)], "the check failed"
+
+
+def _get(session: requests.Session, url: str) -> requests.Response:
+    """Get a page, of which no more is read, and for no longer, than of an error."""
+    response = session.get(url, stream=True)
+    read_body(response)
+    return response
 
 
 def _status(response: requests.Response) -> str:
@@ -141,7 +151,7 @@ def _links(session: requests.Session, url: str) -> dict[str, str]:
     origin = Origin.of(url)
     within = _API.match(urlsplit(url).path)
     try:
-        root = session.get(urljoin(url, within[0] if within else "/api/")).json()
+        root = _get(session, urljoin(url, within[0] if within else "/api/")).json()
         links = root["links"].items()
         return {name: link for name, link in links if Origin.of(link) == origin}
     except requests.HTTPError as error:
@@ -163,15 +173,6 @@ def _without_query(error: OSError | ValueError) -> str:
 
 def _is_somebody(user: Any) -> bool:
     return isinstance(user, dict) and bool(user.get("username"))
-
-
-def _without_token(response: requests.Response) -> str:
-    authorization = str(response.request.headers.get("Authorization", ""))
-    # In JSON, no control character gets to the terminal.
-    text = json.dumps(response.json())
-    for secret in authorization.split()[1:]:
-        text = text.replace(secret, "***")
-    return text[:_MAXIMUM_SHOWN]
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:

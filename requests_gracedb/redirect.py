@@ -13,6 +13,9 @@ from .errors import RedirectRecord, redaction_for
 from .redaction import shown_url
 
 
+_SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}  # RFC 9110, section 9.2.1
+
+
 class RedirectAdapter(HTTPAdapter):
     """An adapter that raises `requests.HTTPError` when a redirect has swallowed an upload.
 
@@ -42,7 +45,7 @@ class RedirectAdapter(HTTPAdapter):
     def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
         """Add the response hook to a request that is more than a question."""
         super().add_headers(request, **kwargs)
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in _SAFE:
             hooks = request.hooks["response"]
             if not any(isinstance(hook, _UploadGuard) for hook in hooks):
                 hooks.append(_UploadGuard())

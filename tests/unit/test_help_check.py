@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,25 @@ def test_a_server_that_says_nothing_is_given_up_soon(check: Check, server: Loopb
     server.script = [silence]
     status, output = check("/api/")
     assert (status, "Read timed out" in output) == (1, True)
+
+
+def test_a_page_that_drips_is_given_up_soon(
+    check: Check, pages: Pages, server: LoopbackServer
+) -> None:
+    gone = threading.Event()
+
+    def drip(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        try:
+            while True:
+                handler.wfile.write(b"x")
+                time.sleep(0.02)
+        except OSError:
+            gone.set()
+
+    pages["/api/superevents/"] = drip
+    check("/api/superevents/")
+    assert gone.wait(60)
 
 
 def test_a_port_where_nobody_listens_is_told(capsys: pytest.CaptureFixture[str]) -> None:

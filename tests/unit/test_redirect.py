@@ -66,6 +66,14 @@ def test_a_301_that_keeps_the_method_and_drops_the_body_raises(
     assert [received.body for received in server.requests] == [b"an event", b""]
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+def test_a_question_by_another_method_is_no_upload(
+    method: str, session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash(302)]
+    assert session.request(method, f"{server.url}/api/events").status_code == 200
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 def test_a_301_to_a_request_without_a_body_is_followed(
     method: str, session: requests.Session, server: LoopbackServer
