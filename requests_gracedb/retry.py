@@ -84,7 +84,8 @@ class GraceDBRetry(Retry):
 
     503 with Retry-After says that nothing was done if it comes from GraceDB. Caches answer so for a
     request that did arrive. Those that name themselves in the answer are known by that: by ``Via``,
-    ``Age``, ``X-Cache``, ``X-Varnish`` and the like, or as ``Server``. One that hides is not.
+    ``Age``, ``X-Cache``, ``X-Varnish`` and the like, or as ``Server``; so is a proxy that forwards
+    plain http. One that hides is not.
 
     When the retries are used up, the caller gets the last response, or the exception that requests
     raises without retries.

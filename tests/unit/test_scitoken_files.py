@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ def test_a_process_that_is_forked_while_another_thread_reads_the_token_reads_it_
     reading.wait(60)
     child = os.fork()
     if child == 0:
+        signal.alarm(30)  # if it hangs
         os._exit(0 if sent(auth) == f"Bearer {NEW}" else 1)
     forked.set()
     thread.join()
