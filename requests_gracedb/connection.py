@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, parse_headers
 from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
@@ -163,21 +163,14 @@ class _Pool(HTTPConnectionPool):
 class _FinalResponse(HTTPResponse):
     """A response that is the answer: the interim ones before it are skipped."""
 
-    _responses = 0
-
-    def begin(self) -> None:
-        """Read the headers of the answer."""
-        super().begin()
-        while 100 <= self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = None  # type: ignore[assignment]  # or there is nothing to begin
-            super().begin()
-
     def _read_status(self) -> Any:
         # It has no public name (Python 3.14). `begin` skips a 100 by itself, and any number of it.
-        self._responses += 1
-        if self._responses > 1 + _MAXIMUM_INTERIM_RESPONSES:
-            raise HTTPException(f"more than {_MAXIMUM_INTERIM_RESPONSES} interim responses")
-        return super()._read_status()  # type: ignore[misc]
+        for _ in range(1 + _MAXIMUM_INTERIM_RESPONSES):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            parse_headers(self.fp)
+        raise HTTPException(f"more than {_MAXIMUM_INTERIM_RESPONSES} interim responses")
 
 
 class _Connection(HTTPConnection):
