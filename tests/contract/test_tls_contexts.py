@@ -113,7 +113,7 @@ def test_a_bundle_is_read_once_through_a_proxy(
     assert readings == [ca_bundle]
 
 
-def test_threads_share_it(
+def test_threads_share_one_context(
     ours: requests.Session, tls_server: LoopbackServer, ca_bundle: str, readings: list[Any]
 ) -> None:
     ours.get(tls_server.url, verify=ca_bundle)

@@ -23,7 +23,7 @@ TESTS = (
 )
 
 
-def test_its_tests_of_discovery_pass(tmp_path: Path) -> None:
+def test_the_tests_of_discovery_of_igwn_auth_utils_pass(tmp_path: Path) -> None:
     module = "igwn_auth_utils.tests.test_scitokens"
     plugins = "-p", "tests.ecosystem.igwn_shim", "-p", "no:cacheprovider"
     result = subprocess.run(

@@ -121,7 +121,7 @@ def test_the_fixtures_are_listed_with_what_they_are(project: pytest.Pytester) ->
     assert "gracedb_server -- " in output and "Get a GraceDB with nothing in it" in output
 
 
-def test_it_imports_nothing_until_a_fixture_is_used(project: pytest.Pytester) -> None:
+def test_the_plugin_imports_nothing_until_a_fixture_is_used(project: pytest.Pytester) -> None:
     project.makepyfile("""
         import sys
 
@@ -133,7 +133,7 @@ def test_it_imports_nothing_until_a_fixture_is_used(project: pytest.Pytester) ->
     project.runpytest_subprocess("-p", "no:cov").assert_outcomes(passed=1)
 
 
-def test_it_spoils_the_coverage_of_nobody(project: pytest.Pytester) -> None:
+def test_the_plugin_spoils_the_coverage_of_nobody(project: pytest.Pytester) -> None:
     project.makepyfile("""
         import requests_gracedb.timeout
 
@@ -166,7 +166,7 @@ def test_the_wheel_has_two_names_at_its_top(wheel: Path) -> None:
     }
 
 
-def test_nothing_else_imports_it() -> None:
+def test_nothing_else_imports_the_gracedb_for_tests() -> None:
     code = "import requests_gracedb, sys; sys.exit('requests_gracedb.testing' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

@@ -78,7 +78,7 @@ def tests_of_urllib3(tmp_path: Path) -> Path:
     return directory
 
 
-def test_its_tests_of_retry_pass_but_for_those_that_contradict_the_table(
+def test_the_tests_of_urllib3_pass_but_for_those_that_contradict_the_table(
     tests_of_urllib3: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.xml"

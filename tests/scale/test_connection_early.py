@@ -166,7 +166,7 @@ def test_an_answer_before_the_body_is_heard_20_of_20_times(
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_whatever_the_body_is(
+def test_an_early_answer_is_heard_whatever_the_body_is(
     body: Callable[[], Any], hasty: Callable[..., Any], session: requests.Session
 ) -> None:
     server, proxies = hasty()
@@ -175,7 +175,7 @@ def test_whatever_the_body_is(
     assert (answer.status_code, answer.text) == (413, "no")
 
 
-def test_the_explanation_is_part_of_the_error(
+def test_the_explanation_of_an_early_answer_is_part_of_the_error(
     hasty: Callable[..., Any], whole: requests.Session
 ) -> None:
     server, proxies = hasty()
@@ -316,7 +316,7 @@ def test_101_is_an_answer(server: LoopbackServer, session: requests.Session) -> 
 
 
 @pytest.mark.parametrize("interim", [EARLY_HINTS, CONTINUE, PROCESSING], ids=["103", "100", "102"])
-def test_a_flood_of_them_is_an_error(
+def test_a_flood_of_interim_responses_is_an_error(
     interim: bytes, server: LoopbackServer, whole: requests.Session
 ) -> None:
     def flood(handler: Handler) -> None:

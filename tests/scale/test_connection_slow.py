@@ -182,7 +182,7 @@ def test_a_server_that_pauses_for_longer_is_a_timeout_that_says_writing(
 
 
 @bodies
-def test_whatever_the_body_is(
+def test_writing_has_the_read_timeout_whatever_the_body_is(
     body: Callable[[], Any], start: Callable[..., Any], session: requests.Session
 ) -> None:
     server, proxies = start(pieces=1, pause=LONG)
@@ -191,7 +191,9 @@ def test_whatever_the_body_is(
     assert server.requests == 1
 
 
-def test_a_connection_adapter_alone_does_it(start: Callable[..., Any], ca_bundle: str) -> None:
+def test_a_connection_adapter_alone_gives_writing_the_read_timeout(
+    start: Callable[..., Any], ca_bundle: str
+) -> None:
     server, proxies = start(pieces=1, pause=LONG)
     with mounted(ConnectionAdapter(), ca_bundle) as session:
         with pytest.raises(requests.ReadTimeout, match="Timed out while writing the request"):
@@ -207,7 +209,7 @@ def test_the_time_of_the_adapter_counts_where_a_request_has_none(
             session.post(server.url, data=bytes(SIZE), proxies=proxies)
 
 
-def test_a_put_that_times_out_is_not_repeated_either(
+def test_a_put_that_times_out_is_not_repeated(
     start: Callable[..., Any], session: requests.Session
 ) -> None:
     server, proxies = start(pieces=1, pause=LONG)

@@ -43,14 +43,14 @@ def netrc(home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_those_of_the_same_source_are_equal(name: str, token_file: Path) -> None:
+def test_auth_objects_of_the_same_source_are_equal(name: str, token_file: Path) -> None:
     first, second = SAME[name](token_file), SAME[name](token_file)
     assert first == second
     assert hash(first) == hash(second)
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_those_of_any_other_source_are_not_equal(name: str, token_file: Path) -> None:
+def test_auth_objects_of_different_sources_are_not_equal(name: str, token_file: Path) -> None:
     auth = SAME[name](token_file)
     others = [SAME[other](token_file) for other in SAME if other != name]
     assert not any(auth == other for other in others)

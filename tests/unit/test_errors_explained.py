@@ -106,7 +106,7 @@ def test_that_no_credential_was_sent_is_part_of_the_message(
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_an_error_of_another_kind_says_nothing_of_it(
+def test_an_error_of_another_kind_says_nothing_of_credentials(
     status: int, session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(status, {}, b"No.")]
@@ -114,14 +114,14 @@ def test_an_error_of_another_kind_says_nothing_of_it(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_nor_does_one_of_a_request_with_a_credential(
+def test_a_refused_credential_of_which_nothing_is_known_is_not_mentioned(
     status: int, session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(status, {}, b"No.")]
     assert str(failing(session, server.url, auth=("user", "password"))).endswith(": No.")
 
 
-def test_nor_does_one_of_a_request_with_a_client_certificate(
+def test_a_client_certificate_is_a_credential(
     session: requests.Session, server: LoopbackServer, ca_bundle: str
 ) -> None:
     server.script = [Answer(403, {}, b"No.")]
@@ -169,7 +169,7 @@ def test_a_hook_may_have_nothing_to_say(
     assert str(error).endswith(f" for url: {server.url}{path}")
 
 
-def test_of_an_expired_token_gracedbauth_knows(
+def test_an_expired_token_is_mentioned(
     server: LoopbackServer, tmp_path: Path, recwarn: object
 ) -> None:
     path = write_token(tmp_path / "token", make_token(exp=1, name="old"))
@@ -208,7 +208,7 @@ def test_without_a_redirect_there_is_no_history(
     assert caught.value.response.history == []
 
 
-def test_nor_is_there_one_of_an_earlier_attempt(
+def test_the_history_has_no_redirect_of_an_earlier_attempt(
     session: requests.Session, server: LoopbackServer
 ) -> None:
     prepared = session.prepare_request(requests.Request("GET", server.url))

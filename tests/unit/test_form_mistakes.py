@@ -70,20 +70,20 @@ def test_text_that_names_a_file_is_worth_a_warning(
     assert echo(form)["files"][0]["size"] == len("coinc.xml")
 
 
-def test_of_several_such_texts_one_warning_is_enough(event_file: Path) -> None:
+def test_several_names_in_place_of_content_are_one_warning(event_file: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         FormData(files={"eventFile": str(event_file), "upload": ("a", str(event_file))})
     assert len(caught) == 1
 
 
 @pytest.mark.parametrize("text", ["nowhere.xml", "<LIGO_LW/>", "a\0b", "x" * 100_000, ""])
-def test_any_other_text_is_not(text: str) -> None:
+def test_a_text_that_names_no_file_is_no_warning(text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         FormData(files={"eventFile": ("coinc.xml", text)})
 
 
-def test_bytes_are_not(event_file: Path) -> None:
+def test_bytes_that_name_a_file_are_no_warning(event_file: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         FormData(files={"eventFile": os.fsencode(event_file)})

@@ -144,7 +144,7 @@ def test_the_token_before_a_renewal_is_not_shown(server: LoopbackServer, tmp_pat
         assert ": Not ***, nor ***." in message(session, server.url)
 
 
-def test_nor_is_it_after_a_redirect(
+def test_a_token_before_its_renewal_is_not_shown_after_a_redirect(
     server: LoopbackServer, other_server: LoopbackServer, tmp_path: Path
 ) -> None:
     old, new = make_token(name="old"), make_token(name="new")
@@ -176,7 +176,7 @@ def test_a_password_is_not_shown_and_neither_are_the_pair_and_the_header(
     ],
     ids=["proxy", "cookie", "no scheme", "bytes"],
 )
-def test_other_headers_are_not_shown_either(
+def test_the_secrets_of_other_headers_are_not_shown(
     headers: dict[str, str], echo: str, session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [Answer(400, {}, f"What is {echo}? A dark secret.".encode())]

@@ -122,7 +122,7 @@ def test_a_page_to_log_in_on_another_server_is_no_answer(
     assert "log in" in str(error)
 
 
-def test_it_does_not_matter_which_adapter_sends_the_second_request(
+def test_an_upload_is_lost_whichever_adapter_sends_the_second_request(
     session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
 ) -> None:
     session.mount(other_server.url, HTTPAdapter())
@@ -139,7 +139,7 @@ def test_an_upload_that_gets_lost_later_on_its_way_raises(
     assert [answer.status_code for answer in error.response.history] == [307]
 
 
-def test_a_second_request_that_fails_does_not_hide_it(server: LoopbackServer) -> None:
+def test_a_second_request_that_fails_does_not_hide_the_loss(server: LoopbackServer) -> None:
     server.script = [redirect("/login", 302), Answer(403)]
     with mounted(GraceDBAdapter()) as session:
         assert lost(session, "POST", server.url).response.status_code == 302

@@ -116,7 +116,7 @@ def test_a_superevent_that_is_exposed_is_public(
     assert visitor.get(f"{gracedb_server.url}superevents/").json()["numRows"] == 1
 
 
-def test_a_superevent_that_is_hidden_again_is_not(
+def test_a_superevent_that_is_hidden_again_is_not_public(
     gracedb_server: GraceDBServer, visitor: requests.Session
 ) -> None:
     with plain_session(gracedb_server) as session:

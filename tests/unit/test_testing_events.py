@@ -205,7 +205,7 @@ def test_the_number_of_results_is_remembered(session: requests.Session, api: str
     assert (page["numRows"], page["events"]) == (0, [])
 
 
-def test_for_as_long_as_it_is_told() -> None:
+def test_without_a_cache_the_count_is_that_of_the_moment() -> None:
     with GraceDBServer(count_cache=0) as server, plain_session(server) as session:
         session.get(f"{server.url}events/")
         make_event(session, server.url)

@@ -66,7 +66,7 @@ def test_everything_was_done(
         ("503-cache", 503, "7", "text/html"),
     ],
 )
-def test_it_is_answered_as_by_the_real_one(
+def test_a_fault_is_answered_as_by_the_real_server(
     gracedb_server: GraceDBServer,
     session: requests.Session,
     name: str,
@@ -135,19 +135,19 @@ def statuses(session: requests.Session, server: GraceDBServer, times: int) -> li
     return [session.get(server.url).status_code for _ in range(times)]
 
 
-def test_it_happens_once(gracedb_server: GraceDBServer, session: requests.Session) -> None:
+def test_a_fault_happens_once(gracedb_server: GraceDBServer, session: requests.Session) -> None:
     gracedb_server.fault("502-gateway")
     assert statuses(session, gracedb_server, 2) == [502, 200]
 
 
-def test_it_happens_as_often_as_asked_for(
+def test_a_fault_happens_as_often_as_asked_for(
     gracedb_server: GraceDBServer, session: requests.Session
 ) -> None:
     gracedb_server.fault("502-gateway", times=2)
     assert statuses(session, gracedb_server, 3) == [502, 502, 200]
 
 
-def test_it_happens_until_it_is_taken_back(
+def test_a_fault_happens_until_it_is_taken_back(
     gracedb_server: GraceDBServer, session: requests.Session
 ) -> None:
     fault = gracedb_server.fault("502-gateway", times=None)
@@ -156,7 +156,7 @@ def test_it_happens_until_it_is_taken_back(
     assert statuses(session, gracedb_server, 1) == [200]
 
 
-def test_it_is_taken_back_at_the_end_of_a_block(
+def test_a_fault_is_taken_back_at_the_end_of_a_block(
     gracedb_server: GraceDBServer, session: requests.Session
 ) -> None:
     with gracedb_server.fault("502-gateway", times=None):
@@ -164,7 +164,7 @@ def test_it_is_taken_back_at_the_end_of_a_block(
     assert statuses(session, gracedb_server, 1) == [200]
 
 
-def test_it_is_forgotten_with_everything_else(
+def test_a_reset_forgets_faults(
     gracedb_server: GraceDBServer, session: requests.Session
 ) -> None:
     gracedb_server.fault("502-gateway")
@@ -180,7 +180,7 @@ def test_several_happen_one_after_the_other(
     assert statuses(session, gracedb_server, 3) == [502, 504, 200]
 
 
-def test_it_happens_to_requests_of_a_method_and_a_path(
+def test_a_fault_happens_to_requests_of_a_method_and_a_path(
     gracedb_server: GraceDBServer, session: requests.Session
 ) -> None:
     gracedb_server.fault("502-gateway", method="GET", path="/events/$")
@@ -189,7 +189,9 @@ def test_it_happens_to_requests_of_a_method_and_a_path(
     assert session.get(f"{gracedb_server.url}events/").status_code == 502
 
 
-def test_it_happens_by_chance(gracedb_server: GraceDBServer, session: requests.Session) -> None:
+def test_a_fault_happens_by_chance(
+    gracedb_server: GraceDBServer, session: requests.Session
+) -> None:
     gracedb_server.fault("502-gateway", times=None, chance=0)
     assert statuses(session, gracedb_server, 3) == [200, 200, 200]
 

@@ -45,7 +45,7 @@ def meets(query: str) -> bool:
         "G1 group: CBC far < 1",
     ],
 )
-def test_it_is_found(query: str) -> None:
+def test_an_event_is_found_by_a_query_that_it_meets(query: str) -> None:
     assert meets(query)
 
 
@@ -64,7 +64,7 @@ def test_it_is_found(query: str) -> None:
         "G1 group: Test",
     ],
 )
-def test_it_is_not_found(query: str) -> None:
+def test_an_event_is_not_found_by_a_query_that_it_does_not_meet(query: str) -> None:
     assert not meets(query)
 
 

@@ -20,13 +20,13 @@ from .gracedb import make_event, plain_session
 pytest_plugins = ["pytest_requests_gracedb"]
 
 
-def test_it_serves_with_a_certificate_of_its_own() -> None:
+def test_a_server_has_a_certificate_of_its_own() -> None:
     with GraceDBServer() as gracedb, plain_session(gracedb) as session:
         assert re.fullmatch(r"https://localhost:\d+/api/", gracedb.url)
         assert session.get(gracedb.url).json()["links"]["self"] == gracedb.url
 
 
-def test_it_ends_and_leaves_nothing_behind() -> None:
+def test_a_server_ends_and_leaves_nothing_behind() -> None:
     with GraceDBServer() as gracedb:
         process = psutil.Process(gracedb._process.pid)
         children = process.children(recursive=True)
@@ -35,7 +35,7 @@ def test_it_ends_and_leaves_nothing_behind() -> None:
     assert not gracedb.directory.exists()
 
 
-def test_it_answers_to_other_names() -> None:
+def test_a_server_answers_to_other_names() -> None:
     with GraceDBServer(names=("gracedb.example",)) as gracedb:
         assert "https://gracedb.example" in gracedb.audiences
         with plain_session(gracedb) as session:
@@ -44,7 +44,7 @@ def test_it_answers_to_other_names() -> None:
     assert links["self"] == "https://gracedb.example/api/"
 
 
-def test_it_forgets_everything(gracedb_server: GraceDBServer) -> None:
+def test_a_reset_forgets_everything(gracedb_server: GraceDBServer) -> None:
     with plain_session(gracedb_server) as session:
         url = make_event(session, gracedb_server.url)["links"]["self"]
         gracedb_server.reset()
@@ -97,7 +97,7 @@ def by_hand(home: Path) -> list[str]:
     return [*lines, f"{status}", f"{authorities}", f"{os.path.exists(settings['SSL_CERT_FILE'])}"]
 
 
-def test_by_hand_it_prints_what_to_set(by_hand: list[str]) -> None:
+def test_a_server_that_is_started_by_hand_prints_what_to_set(by_hand: list[str]) -> None:
     assert by_hand[0].startswith("https://localhost:")
     assert [line.partition("=")[0] for line in by_hand[1:4]] == [
         "export REQUESTS_CA_BUNDLE", "export SSL_CERT_FILE", "export BEARER_TOKEN_FILE"
@@ -105,9 +105,9 @@ def test_by_hand_it_prints_what_to_set(by_hand: list[str]) -> None:
     assert by_hand[4] == "200"
 
 
-def test_its_authority_is_one_of_many(by_hand: list[str]) -> None:
+def test_the_authority_of_a_server_is_one_of_many(by_hand: list[str]) -> None:
     assert int(by_hand[5]) > 50
 
 
-def test_it_is_gone_after_an_interrupt(by_hand: list[str]) -> None:
+def test_a_server_is_gone_after_an_interrupt(by_hand: list[str]) -> None:
     assert by_hand[6] == "False"

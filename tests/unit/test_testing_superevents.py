@@ -31,7 +31,7 @@ def superevent(session: requests.Session, api: str) -> dict[str, Any]:
     return make_superevent(session, api)
 
 
-def test_its_name_tells_the_category(session: requests.Session, api: str) -> None:
+def test_the_name_of_a_superevent_tells_its_category(session: requests.Session, api: str) -> None:
     mdc = make_event(session, api, group="CBC", search="MDC")["graceid"]
     production = make_event(session, api, group="CBC")["graceid"]
     names = [
@@ -52,7 +52,7 @@ def test_the_category_is_that_of_its_events(session: requests.Session, api: str)
     assert response.json() == f"Event {event} is not of category Production."
 
 
-def test_it_needs_a_permission_but_for_tests(
+def test_a_superevent_needs_a_permission_but_for_tests(
     gracedb_server: GraceDBServer, session: requests.Session, api: str
 ) -> None:
     event = make_event(session, api, group="CBC")["graceid"]
@@ -75,12 +75,16 @@ def test_an_event_is_part_of_one_superevent_only(
     assert session.post(f"{api}superevents/", json=data).status_code == 400
 
 
-def test_it_is_changed_by_patch(session: requests.Session, superevent: dict[str, Any]) -> None:
+def test_a_superevent_is_changed_by_patch(
+    session: requests.Session, superevent: dict[str, Any]
+) -> None:
     response = session.patch(superevent["links"]["self"], json={"t_0": 2.5})
     assert (response.status_code, response.json()["t_0"]) == (200, 2.5)
 
 
-def test_it_is_not_changed_by_put(session: requests.Session, superevent: dict[str, Any]) -> None:
+def test_a_superevent_is_not_changed_by_put(
+    session: requests.Session, superevent: dict[str, Any]
+) -> None:
     assert session.put(superevent["links"]["self"], json={"t_0": 2.5}).status_code == 405
 
 
@@ -142,7 +146,7 @@ def test_an_advocate_is_no_operator(session: requests.Session, api: str) -> None
     assert session.post(url, data=data).status_code == 403
 
 
-def test_it_can_have_no_new_voevents(
+def test_a_superevent_can_have_no_new_voevents(
     session: requests.Session, superevent: dict[str, Any]
 ) -> None:
     url = superevent["links"]["voevents"]
@@ -150,7 +154,7 @@ def test_it_can_have_no_new_voevents(
     assert session.get(url).json()["voevents"] == []
 
 
-def test_on_an_older_server_it_can() -> None:
+def test_an_older_server_makes_voevents() -> None:
     with GraceDBServer(voevents=True) as server, plain_session(server) as session:
         url = make_superevent(session, server.url)["links"]["voevents"]
         voevent = session.post(url, data={"voevent_type": "PR"}).json()
