@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from .config import User
 from .event_file import Reading
 from .query import Searchable, parse
-from .vocabulary import CATEGORIES, MDC, PRODUCTION, TEST
+from .vocabulary import MDC, PRODUCTION, TEST
 
 _PREFIXES = {PRODUCTION: "", TEST: "T", MDC: "M"}
 
@@ -356,12 +356,6 @@ class State:
                 return counted
             self._counts[key] = time.monotonic() + self._count_cache, total
             return total
-
-
-def categories(code: str) -> str:
-    """Get the category of this code or name."""
-    names = {name.lower(): name for name in CATEGORIES.values()}
-    return CATEGORIES.get(code) or names[code.lower()]
 
 
 def in_letters(number: int) -> str:
