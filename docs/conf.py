@@ -34,7 +34,6 @@ nitpicky = True
 # Types are in the docstrings, with units and defaults.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = {

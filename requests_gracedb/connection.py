@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
@@ -27,8 +26,9 @@ from urllib3.exceptions import (
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context, resolve_cert_reqs
 
 from .content import BLOCK_SIZE
+from .described import DescribedAdapter
 
-DEFAULT_IDLE_TIMEOUT = 60.0  # seconds
+DEFAULT_IDLE_TIMEOUT = 60  # seconds
 
 _MAXIMUM_INTERIM_RESPONSES = 100
 
@@ -42,7 +42,7 @@ _Context = dict[str, Any]
 _timeout: ContextVar[Timeout | None] = ContextVar("timeout", default=None)
 
 
-class ConnectionAdapter(HTTPAdapter):
+class ConnectionAdapter(DescribedAdapter):
     """An adapter whose connections hold on a real network, and cost less.
 
     - A connection that has been idle is not used again when the server, or a NAT on the way, may

@@ -11,12 +11,12 @@ from urllib.parse import urljoin, urlsplit
 from weakref import ref
 
 from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, _basic_auth_str
 from requests.sessions import SessionRedirectMixin
 from requests.utils import get_netrc_auth, select_proxy
 
 from .body import is_repeatable, read_body, rewind
+from .described import DescribedAdapter
 from .redaction import shown_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -76,7 +76,7 @@ class Origin(NamedTuple):
         return self.scheme == "https" or _is_loopback(self.host)
 
 
-class AuthAdapter(HTTPAdapter):
+class AuthAdapter(DescribedAdapter):
     """An adapter that keeps the credential of a `GraceDBAuth` or its like right across redirects.
 
     The origin that the credential was meant for gets it again, and no other gets any. Nor does a

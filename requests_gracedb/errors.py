@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from requests import HTTPError, PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 from requests.utils import get_auth_from_url, urldefragauth
 
 from .body import read_body
+from .described import DescribedAdapter
 from .redaction import Redaction, shown_url
 
 _MAXIMUM_EXPLANATION = 500  # characters
@@ -23,7 +23,7 @@ _REFUSED = 401, 403, 404  # of GraceDB's events, those that you may not see do n
 _SHORTEST_COOKIE = 8  # characters that are no setting, such as a language
 
 
-class ErrorAdapter(HTTPAdapter):
+class ErrorAdapter(DescribedAdapter):
     """An adapter whose responses of status 400 or more raise `requests.HTTPError`.
 
     It saves every caller from writing ``response.raise_for_status()``, and does more. The message

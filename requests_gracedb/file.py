@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
 
+from .described import DescribedAdapter
 from .form import FormData, guess_content_type
 
 # The boundary of a form that urllib3 made for requests (filepost.choose_boundary, urllib3 2.0).
@@ -23,7 +23,7 @@ _WORTH_COPYING = 1024 * 1024  # bytes
 _CONTENT_TYPE = re.compile(rb"\r\nContent-Type:", re.IGNORECASE)
 
 
-class FileAdapter(HTTPAdapter):
+class FileAdapter(DescribedAdapter):
     """An adapter for forms with files.
 
     - A `FormData` body gets the Content-Type header that belongs to it.

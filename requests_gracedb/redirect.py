@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from requests import HTTPError, PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 
 from .body import is_repeatable, read_body
+from .described import DescribedAdapter
 from .errors import RedirectRecord, redaction_for
 from .redaction import shown_url
 
@@ -16,7 +16,7 @@ from .redaction import shown_url
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}  # RFC 9110, section 9.2.1
 
 
-class RedirectAdapter(HTTPAdapter):
+class RedirectAdapter(DescribedAdapter):
     """An adapter that raises `requests.HTTPError` when a redirect has swallowed an upload.
 
     requests follows a 301 or 302 to a POST, and a 302 to PUT, PATCH or DELETE, with a GET, without

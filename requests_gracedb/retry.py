@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import requests
 from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError
 from urllib3 import BaseHTTPResponse, Retry
 from urllib3.connectionpool import ConnectionPool
@@ -31,6 +30,7 @@ from urllib3.exceptions import (
 )
 
 from .body import drain, is_repeatable, rewind
+from .described import DescribedAdapter
 
 _ELAPSED = "_elapsed_until_headers"  # an attribute of a response
 _DROPPED = ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError
@@ -119,6 +119,9 @@ class GraceDBRetry(Retry):
             "raise_on_status": False,
         }
         super().__init__(total, **{**defaults, **kwargs})
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, retry_after_limit={self.retry_after_limit})"
 
     def new(self, **kw: Any) -> GraceDBRetry:
         """Make the next of its kind, for `increment`."""
@@ -248,7 +251,7 @@ DEFAULT_RETRIES = GraceDBRetry()
 _ONCE = GraceDBRetry(0, read=False)
 
 
-class RetryAdapter(HTTPAdapter):
+class RetryAdapter(DescribedAdapter):
     """An adapter that sends a request again when that is safe and may help; see `GraceDBRetry`.
 
     A body that cannot be sent again, such as that of a generator, is sent once. Each retry is a log

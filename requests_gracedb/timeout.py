@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any, Union
 
 from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 from urllib3.util import Timeout
 
-DEFAULT_TIMEOUT = 10.0, 120.0  # seconds
+from .described import DescribedAdapter
+
+DEFAULT_TIMEOUT = 10, 120  # seconds
 
 TimeoutTypes = Union[float, tuple[Union[float, None], Union[float, None]], None]
 
 
-class TimeoutAdapter(HTTPAdapter):
+class TimeoutAdapter(DescribedAdapter):
     """An adapter with a timeout for requests that set none.
 
     requests waits without end unless told otherwise, so that a server that hangs takes along

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
 from requests.utils import default_user_agent
 
 from ._version import __version__
+from .described import DescribedAdapter
 
 _DEFAULT_OF_REQUESTS = default_user_agent()
 
 
-class UserAgentAdapter(HTTPAdapter):
+class UserAgentAdapter(DescribedAdapter):
     """An adapter that sends ``requests_gracedb/<version>`` as User-Agent (RFC 9110, 10.1.5).
 
     It takes the place of requests' default; a User-Agent that the session or the request sets

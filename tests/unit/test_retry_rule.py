@@ -276,3 +276,10 @@ def test_a_body_that_breaks_while_it_connects_to_something_is_not_sent_again(
     with pytest.raises(requests.ConnectionError):
         retrying.post(server.url, data=Reconnecting())
     assert len(server.requests) <= 1
+
+
+def test_the_longest_wait_is_shown() -> None:
+    assert repr(GraceDBRetry(3, retry_after_limit=120)) == (
+        "GraceDBRetry(total=3, connect=None, read=None, redirect=None, status=None, "
+        "retry_after_limit=120)"
+    )
