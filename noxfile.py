@@ -38,10 +38,18 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def spelling(session: nox.Session) -> None:
+    """Check the spelling of documentation, docstrings and comments. It needs Node.js."""
+    command = "npx", "--yes", "cspell@9", "lint", "--no-progress", "--config", "docs/cspell.json"
+    session.run(*command, external=True)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning is an error."""
-    session.install(".[docs]")
+    """Build the documentation, and check its links to itself; a warning is an error."""
+    session.install(".[docs]", "linkchecker")
     session.run("sphinx-build", "-W", "-n", "docs", "build/html")
+    session.run("linkchecker", "--config", "docs/linkchecker.ini", "build/html/index.html")
 
 
 @nox.session

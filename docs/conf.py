@@ -78,6 +78,8 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "furo"
 html_title = f"requests-gracedb {release}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 # The addresses of a GraceDB need a credential.
 linkcheck_ignore = [r"https://gracedb\.ligo\.org/api/.*"]
 
