@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import requests
 from docutils.core import publish_doctree
+from docutils.nodes import doctest_block, literal_block
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
@@ -27,12 +29,13 @@ from requests_gracedb.testing import GraceDBServer
 from tests.conftest import TOP, write_token
 
 DOCS = TOP / "docs"
-PAGES = [TOP / "README.rst", *sorted(DOCS.rglob("*.rst"))]
+README = TOP / "README.rst"
+PAGES = [README, *sorted(DOCS.rglob("*.rst"))]
 MODULES = sorted((TOP / "requests_gracedb").glob("*.py"))
 HOST = "gracedb.ligo.org"
 # What a short text does not explain to its readers.
 LEFT_OUT = {"README.rst": {"pathlib": pathlib, "png_bytes": b"\x89PNG"}}
-TEXTS = [TOP / "README.rst", TOP / "CHANGES.rst", TOP / "CONTRIBUTING.rst", TOP / "SECURITY.rst"]
+TEXTS = [README, TOP / "CHANGES.rst", TOP / "CONTRIBUTING.rst", TOP / "SECURITY.rst"]
 
 
 class Docstrings(PythonDocStringDocument):
@@ -147,6 +150,23 @@ def test_every_public_name_is_in_the_api(name: str) -> None:
 def test_a_text_is_valid_without_sphinx(path: Path) -> None:
     settings = {"halt_level": 2, "report_level": 2, "raw_enabled": False, "_disable_config": True}
     publish_doctree(path.read_text(), settings_overrides=settings)
+
+
+def test_no_line_of_code_in_the_readme_runs_off_the_page() -> None:
+    # A page of the package index has room for somewhat more.
+    document = publish_doctree(README.read_text())
+    blocks = [node.astext() for node in document.findall(literal_block)]
+    blocks += [node.astext() for node in document.findall(doctest_block)]
+    assert [line for block in blocks for line in block.splitlines() if len(line) > 88] == []
+
+
+@pytest.mark.parametrize("path", [*TEXTS, *DOCS.rglob("*.rst")], ids=lambda path: path.name)
+def test_a_link_to_our_own_pages_leads_somewhere(path: Path) -> None:
+    text = path.read_text()
+    pages = re.findall(r"requests-gracedb\.readthedocs\.io/en/latest/([\w/]+)\.html", text)
+    files = re.findall(r"requests-gracedb/-/blob/main/([\w./]+)", text)
+    targets = [*(DOCS / f"{page}.rst" for page in pages), *(TOP / file for file in files)]
+    assert [target for target in targets if not target.exists()] == []
 
 
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
