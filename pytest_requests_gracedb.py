@@ -1,7 +1,7 @@
-"""The pytest plug-in of requests-gracedb: fixtures with a GraceDB.
+"""The pytest plug-in of requests-gracedb: fixtures that provide a GraceDB.
 
-It is a module of its own, and imports nothing until a fixture is used: every run of pytest loads
-it, before pytest-cov begins to measure what an import of `requests_gracedb` executes.
+It is a separate module, and imports nothing until a fixture is used: every run of pytest loads it,
+before pytest-cov begins to measure what importing `requests_gracedb` executes.
 """
 
 from __future__ import annotations

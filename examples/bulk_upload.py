@@ -1,8 +1,8 @@
 """Upload a directory of event files from the workers of a Dask cluster, each file once.
 
 ``python -m examples.bulk_upload directory`` uses two processes on this machine, and
-``--scheduler tcp://host:8786`` a cluster that is there already, whose workers see the same files.
-Run it again whenever something went wrong: what has arrived is not sent twice.
+``--scheduler tcp://host:8786`` an existing cluster whose workers see the same files. If something
+goes wrong, run it again: what has arrived is not sent twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ File = tuple[str, str]  # Its name, and the SHA-256 of its content.
 
 _KEPT_AS_IT_IS = re.compile("[A-Za-z0-9][A-Za-z0-9._+-]*")
 _RETRIES = 5
-_REFUSALS = {*range(400, 500)} - {408, 429}  # These two say that it is worth another attempt.
+_REFUSALS = {*range(400, 500)} - {408, 429}  # These two are worth another attempt.
 
 
 def main() -> str | None:
@@ -43,7 +43,7 @@ def main() -> str | None:
         What went wrong, for `sys.exit`.
     """
     options = _options()
-    # What Dask leaves unfinished at an interrupt, it would tell task by task.
+    # After an interrupt, Dask would report every unfinished task.
     logging.disable()
     try:
         problems = upload_all(options)
@@ -55,13 +55,13 @@ def main() -> str | None:
 
 
 def upload_all(options: Namespace) -> dict[str, str]:
-    """Upload what is not there yet, and tell what cannot be uploaded, and why."""
+    """Upload what is not there yet, and return what cannot be uploaded, and why."""
     files, problems = {}, {}
     for path in sorted(path for path in options.directory.iterdir() if path.is_file()):
         if _KEPT_AS_IT_IS.fullmatch(path.name):
             files[path.name, sha256(path.read_bytes()).hexdigest()] = path
         else:
-            problems[path.name] = "rename it, lest GraceDB does"
+            problems[path.name] = "rename it, or GraceDB will"
     with ExitStack() as stack:
         cluster = options.scheduler or stack.enter_context(_local_cluster(options.workers))
         client = stack.enter_context(Client(cluster))
@@ -90,10 +90,10 @@ def _report(problems: Mapping[str, str]) -> list[str]:
 
 def _local_cluster(workers: int) -> LocalCluster:
     """Start workers on this machine."""
-    # They inherit it: an interrupt from the terminal is for this process, which then ends them.
+    # They inherit this: an interrupt from the terminal is for this process, which then ends them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        # With TLS: whoever gets at a scheduler can have its workers do anything, in your name.
+        # With TLS: whoever reaches a scheduler can make its workers do anything in your name.
         return LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0", security=True,
             silence_logs=logging.CRITICAL,
@@ -106,10 +106,10 @@ def _there(client: Client, files: Iterable[File], cached: float) -> tuple[set[Fi
     """Find out which files are there already, and the number of the newest event."""
     there = {file for file, found in zip(files, _map(client, "has_content", files)) if found}
     names = frozenset(name for name, _ in files)
-    # Without any, nobody knows whether the server goes by content, and a search may be an old one.
+    # If there are none, no one knows whether the server goes by content, and a search may be old.
     for pause in [0] if there else [0, cached]:
         if pause:
-            tqdm.write(f"searching again in {pause:.0f} s: the server may remember", sys.stderr)
+            tqdm.write(f"searching again in {pause:.0f} s: results may be cached", sys.stderr)
         time.sleep(pause)
         [events] = _map(client, "events", [None])
         there.update(*_map(client, "files", [(event, names) for event in events]))
@@ -125,7 +125,7 @@ def _map(client: Client, method: str, arguments: Iterable[Any]) -> list[Any]:
 
 
 def _upload(client: Client, files: Mapping[File, Path], newest: int) -> dict[str, str]:
-    """Upload files, with a progress bar, and tell what went wrong."""
+    """Upload files, with a progress bar, and return what went wrong."""
     run = f"{uuid4()}"
     futures = {
         client.submit(_on_worker, "upload", (path.absolute(), file, f"{run} {path}", newest),
@@ -134,24 +134,24 @@ def _upload(client: Client, files: Mapping[File, Path], newest: int) -> dict[str
     }
     problems = {}
     for future in tqdm(as_completed(futures), "uploading", total=len(futures), unit="file"):
-        # Taken out: a result that nobody waits for any more is not made again when its worker dies.
+        # Popped: a result that no one waits for any more is not made again when its worker dies.
         problems[futures.pop(future)] = future.exception() or future.result()
     return {name: f"{problem}" for name, problem in sorted(problems.items()) if problem}
 
 
 def _on_worker(method: str, argument: Any) -> Any:
-    """Call a method of the uploader of the worker that this runs on."""
+    """Call a method of the uploader on the worker that runs this."""
     uploader = get_worker().plugins[Uploader.name]
     try:
         return getattr(uploader, method)(argument)
     except (OSError, ValueError) as error:  # Every exception of requests is an OSError.
         problem = f"{type(error).__name__}: {error}"
-    # Down here, it does not take along the exception of requests, which has the token in it.
+    # Down here, it does not take the exception of requests along, which holds the token.
     raise RuntimeError(problem)
 
 
 class Uploader(WorkerPlugin):
-    """What every worker gets: a session of its own, with the token that is on its machine.
+    """What each worker gets: a session of its own, with the token on its machine.
 
     Parameters
     ----------
@@ -160,9 +160,9 @@ class Uploader(WorkerPlugin):
     group, pipeline : str
         Those of all events.
     settle : float
-        For how many seconds the server may be at work on what was sent.
+        For how many seconds the server may be working on what was sent.
     cached : float
-        For how many seconds it may remember how many events a search has found.
+        For how many seconds it may cache the number of events that a search found.
     """
 
     name = "uploader"
@@ -178,7 +178,7 @@ class Uploader(WorkerPlugin):
         self._files: dict[str, dict[str, str]] = {}  # What does not change: the first versions.
 
     def setup(self, worker: Worker) -> None:
-        """Open the session: after the plug-in has been pickled, and on the worker."""
+        """Open the session on the worker, after the plug-in has been pickled."""
         self._session = requests.Session()
         self._session.mount(self._url, GraceDBAdapter(user_agent="bulk-upload/1.0"))
         self._session.auth = GraceDBAuth(self._url, fail_if_noauth=True, auth_reload=True)
@@ -188,14 +188,14 @@ class Uploader(WorkerPlugin):
         self._session.close()
 
     def has_content(self, file: File) -> bool:
-        """Ask for the event of a file by its content."""
+        """Ask for the event of a file, by its content."""
         try:
             event = self._get(f"{self._url}events/{_content_id(file)}").json()
         except requests.HTTPError as error:
             if error.response.status_code == 404:
                 return False
             raise
-        # The same content may be another event of another pipeline: then it tells nothing.
+        # The same content may be in an event of another pipeline, which proves nothing.
         self._knows_content = self._data.items() <= event.items()
         return self._knows_content
 
@@ -218,10 +218,10 @@ class Uploader(WorkerPlugin):
         return {(name, sha256(self._content(url)).hexdigest()) for name, url in first.items()}
 
     def upload(self, what: tuple[Path, File, str, int]) -> str:
-        """Upload a file, and tell what the server has against it: nothing, as a rule.
+        """Upload a file, and return why the server refuses it: normally, it does not.
 
-        Dask calls this again after an exception, and elsewhere when the worker has died. What was
-        sent by then may have arrived.
+        Dask calls this again after an exception, and on another worker if this one has died. What
+        was sent by then may have arrived.
         """
         path, file, task, newest = what
         form = FormData({**self._data, "content_id": _content_id(file)}, {"eventFile": path})
@@ -236,7 +236,7 @@ class Uploader(WorkerPlugin):
                 return f"{error}"
             raise
         if response.status_code != 201:
-            raise OSError(f"the server answers an upload with {response.status_code}")
+            raise OSError(f"the server answered an upload with {response.status_code}")
         if self._knows_content is None:
             self._knows_content = self.has_content(file)
         return ""
@@ -254,19 +254,19 @@ class Uploader(WorkerPlugin):
         return self._is_found(file, newest)
 
     def _is_found(self, file: File, newest: int) -> bool:
-        """Search the events that are new for a file."""
+        """Search the new events for a file."""
         new = [event for event in self.events() if _number(event) > newest]
         return any(file in self.files((event, [file[0]])) for event in new)
 
     def _content(self, url: str) -> bytes:
         content: bytes = self._get(url).content
         if not content:
-            # GraceDB takes no empty files, but has been seen to send files as if they were.
-            raise OSError(f"{url} comes as an empty file")
+            # GraceDB accepts no empty files, but has been seen to send files as if they were empty.
+            raise OSError(f"{url} was sent as an empty file")
         return content
 
     def _get(self, url: str, **options: Any) -> requests.Response:
-        """Read what is there: a page that wants a password is not."""
+        """Read what is there; a login page does not count."""
         response = self._session.get(url, allow_redirects=False, **options)
         if response.status_code != 200:
             raise OSError(f"{url} leads to {response.headers.get('Location')}")
@@ -290,9 +290,9 @@ def _options() -> Namespace:
     parser.add_argument("--workers", type=int, default=2, help="how many processes to use here")
     parser.add_argument("--scheduler", help="address of a Dask cluster to use instead")
     parser.add_argument("--settle", type=float, default=30, help="how many seconds a server may "
-                        "still be at work on what a worker sent before it died")
+                        "still be working on what a worker sent before it died")
     parser.add_argument("--cached", type=float, default=35, help="how many seconds a server may "
-                        "remember how many events a search has found")
+                        "cache the number of events that a search found")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """A tour of requests-gracedb: upload an event, read it back, and see what else there is.
 
-``python -m examples.quickstart`` does all of that with a stand-in for GraceDB on this machine.
+``python -m examples.quickstart`` does all this with a stand-in for GraceDB on this machine.
 ``python -m examples.quickstart --url https://gracedb.ligo.org/api/`` reads from GraceDB itself.
 """
 
@@ -28,7 +28,7 @@ from requests_gracedb.testing import GraceDBServer
 
 
 def main() -> str | None:
-    """Take the tour, or with ``--url`` the part of it that only reads.
+    """Take the tour, or, with ``--url``, the part of it that only reads.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def main() -> str | None:
 
 
 def take_tour(server: GraceDBServer) -> None:
-    """Do what a search pipeline does, and tell about it."""
+    """Do what a search pipeline does, and print it."""
     token_file = server.directory / f"bt_u{os.geteuid()}"
     _write_token(token_file, server.token(lifetime=3600))
     with requests.Session() as session:
@@ -89,9 +89,9 @@ def _reload_token(
 
 
 def look_around(url: str) -> None:
-    """Read what a GraceDB at this URL shows to whoever has a credential, or to everyone."""
+    """Read what the GraceDB at this URL shows with a credential, or to everyone."""
     with requests.Session() as session:
-        # Whoever waits at a terminal wants to know of a fault at once, of a black hole, too.
+        # Whoever waits at a terminal wants to hear of a fault at once, even of a black hole.
         adapter = GraceDBAdapter(user_agent="quickstart/1.0", timeout=(2, 3), max_retries=0)
         session.mount(url, adapter)
         session.auth = GraceDBAuth(url)
@@ -144,9 +144,9 @@ def _tell(subject: str, text: str) -> None:
 
 @contextmanager
 def _settings(server: GraceDBServer) -> Iterator[None]:
-    """Let this process find the stand-in and its token. With GraceDB, nothing of this is needed."""
+    """Let this process find the stand-in and its token. GraceDB itself needs none of this."""
     settings = {
-        "REQUESTS_CA_BUNDLE": server.ca_bundle,  # The stand-in's certificate is its own.
+        "REQUESTS_CA_BUNDLE": server.ca_bundle,  # The stand-in has a certificate of its own.
         "XDG_RUNTIME_DIR": str(server.directory),
         "no_proxy": "localhost",
     }
@@ -174,7 +174,7 @@ _HEAD = b"""<?xml version='1.0' encoding='utf-8'?>
 
 
 def coinc_xml(seed: int, samples: int = 1024) -> bytes:
-    """Make what a search pipeline uploads for an inspiral of two neutron stars, in LIGO-LW XML."""
+    """Make the LIGO-LW XML that a search pipeline uploads for an inspiral of two neutron stars."""
     root = Element("LIGO_LW")
     _add_tables(root, seed)
     for ifo in _SNR:

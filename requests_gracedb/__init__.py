@@ -1,4 +1,4 @@
-"""What a `requests` session needs for GraceDB, as adapters to mount and auth objects to pass."""
+"""Adapters to mount and auth objects to pass: what a `requests` session needs for GraceDB."""
 
 from ._version import __version__
 from .adapter import GraceDBAdapter

@@ -1,4 +1,4 @@
-"""Tell which credential a request gets: ``python -m requests_gracedb --help``."""
+"""Show which credential a request gets: ``python -m requests_gracedb --help``."""
 
 import sys
 

@@ -29,30 +29,29 @@ class GraceDBAdapter(
 ):
     """The adapter to mount on a session for GraceDB and services like it.
 
-    It does what each of its bases does, and nothing besides: `AuthAdapter`, `RedirectAdapter`,
-    `ErrorAdapter`, `FileAdapter`, `UserAgentAdapter`, `RetryAdapter`, `TimeoutAdapter` and
-    `ConnectionAdapter`.
-    Mounted on the prefix of a server, it leaves the session as it was for every other URL.
+    It combines its bases and adds nothing: `AuthAdapter`, `RedirectAdapter`, `ErrorAdapter`,
+    `FileAdapter`, `UserAgentAdapter`, `RetryAdapter`, `TimeoutAdapter` and `ConnectionAdapter`.
+    Mounted on a server's prefix, it leaves the session unchanged for every other URL.
 
     Parameters
     ----------
     timeout : float, tuple of two floats, or None, default (10, 120)
-        How many seconds to wait for a connection, and for the server between two bytes, where a
-        request sets no timeout.
+        Seconds to wait for a connection, and for the server between two bytes, if a request sets
+        no timeout.
     max_retries : urllib3.util.Retry or int, default GraceDBRetry()
-        When to send a request again; 0 for never.
+        When to retry a request; 0 for never.
     user_agent : str, optional
-        The product or products of your application, such as ``"my-pipeline/1.2"``.
+        The product, or products, of your application, such as ``"my-pipeline/1.2"``.
     idle_timeout : float or None, default 60
-        After how many seconds without a request a connection is not used again; None for never.
+        Seconds without a request after which a connection is not reused; None for no limit.
     pool_connections : int, default 10
         How many hosts to keep connections to.
     pool_maxsize : int, default 10
         How many connections to keep to one host.
     pool_block : bool, default False
-        Whether a thread waits for one of ``pool_maxsize`` connections rather than open another.
+        Whether a thread waits for one of ``pool_maxsize`` connections rather than opening another.
     **kwargs
-        Those of an adapter that this one is mixed with.
+        For an adapter that this one is mixed with.
 
     Examples
     --------
@@ -72,7 +71,7 @@ class GraceDBAdapter(
         pool_block: bool = DEFAULT_POOLBLOCK,
         **kwargs: Any,
     ) -> None:
-        # Nothing but the signature: the bases take what is theirs.
+        # Only the signature: each base takes its own parameters.
         super().__init__(
             timeout=timeout,
             max_retries=max_retries,

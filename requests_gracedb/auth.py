@@ -1,4 +1,4 @@
-"""Which credential a request gets, found as GraceDB's users expect."""
+"""The credential for a request, chosen as GraceDB's users expect."""
 
 from __future__ import annotations
 
@@ -23,58 +23,58 @@ _logger = logging.getLogger(__name__)
 
 _NOTHING_FOUND = (
     "no credential found: get a token, e.g. with htgettoken, or pass token=, or username= and "
-    "password=, or add the host to your netrc file. requests-gracedb URL tells what was passed over"
+    "password=, or add the host to your netrc file. requests-gracedb URL shows what was passed over"
 )
 
 
 class GraceDBAuth(AuthBase):
-    """Authentication for GraceDB: the first credential that is found, at one origin only.
+    """Authentication for GraceDB: the first credential found, for one origin only.
 
-    It looks, once and in this order:
+    It looks once, in this order:
 
-    1. ``force_noauth``: no credential at all, see `NoAuth`.
-    2. ``token``: a bearer token, see `SciTokenAuth`.
+    1. ``force_noauth``: no credential at all; see `NoAuth`.
+    2. ``token``: a bearer token; see `SciTokenAuth`.
     3. ``username`` and ``password``: basic authentication (RFC 7617).
-    4. A bearer token that has not expired, and is not for another server, in the places of WLCG
-       Bearer Token Discovery and HTCondor's, see `SciTokenAuth.discover`.
-    5. The netrc file, see `NetrcAuth`.
-    6. With ``auth_reload``, a token of 4 that has expired, but may be renewed.
+    4. A bearer token that has not expired and is not for another server, in the places of WLCG
+       Bearer Token Discovery or HTCondor's; see `SciTokenAuth.discover`.
+    5. The netrc file; see `NetrcAuth`.
+    6. With ``auth_reload``, a token as in 4 that has expired but may be renewed.
 
-    The credential goes to the origin (scheme, host, port) of ``url`` and to no other; without
-    ``url``, to that of each request. It goes over plain http to loopback hosts only. With
-    `AuthAdapter`, of which `GraceDBAdapter` is one, it follows no redirect to another origin, and
-    is the only one that a redirect leaves on the request; requests alone would put netrc's in its
-    place.
+    The credential goes only to the origin (scheme, host, port) of ``url``, or without ``url``, to
+    the origin of each request. It goes over plain http only to loopback hosts. With an
+    `AuthAdapter`, such as `GraceDBAdapter`, it follows no redirect to another origin, and a
+    redirect leaves no other credential on the request. requests alone would replace it with
+    netrc's.
 
     Parameters
     ----------
     url : str, optional
         A URL of the service. Only its origin counts.
     token : str, os.PathLike, bytes or scitokens.SciToken, optional
-        The name of a file that holds a bearer token; or a token, as `bytes` or SciToken. It is used
-        whatever it says.
+        The name of a file that holds a bearer token, or the token itself as `bytes` or SciToken. It
+        is used whatever its claims say.
     username, password : str, optional
         Both or neither.
     force_noauth : bool, default False
-        Whether to use no credential, wherever one may be found.
+        Whether to use no credential, even if one could be found.
     fail_if_noauth : bool, default False
-        Whether it is an error to have no credential for ``url``, or a token that has expired.
+        Whether having no credential for ``url``, or an expired token, is an error.
     auth_reload : bool, default False
-        Whether to read the token again before it expires, and when the server rejects it.
+        Whether to reread the token before it expires, and when the server rejects it.
     auth_reload_timeout : float, default 300
-        How many seconds before it expires.
+        How many seconds before expiry to reread it.
 
     Raises
     ------
     ValueError
-        ``force_noauth`` goes with ``fail_if_noauth``, or ``username`` without ``password`` or the
-        other way round; ``fail_if_noauth`` is set and there is no credential, or one that has
-        expired (without ``url`` and with a netrc file, it is raised by the request for whose host
-        there is none); ``url`` is not an http or https URL; what was found is malformed.
+        ``force_noauth`` and ``fail_if_noauth`` are both set; only one of ``username`` and
+        ``password`` is given; ``url`` is not an http or https URL; what was found is malformed; or
+        ``fail_if_noauth`` is set and there is no credential, or an expired one. (Without ``url``
+        and with a netrc file, a request to a host without a credential raises it instead.)
     OSError
         The token file or the netrc file cannot be read, or is open to other users.
     TypeError
-        ``token`` is neither a path, nor `bytes`, nor a `scitokens.SciToken`.
+        ``token`` is not a path, `bytes` or a `scitokens.SciToken`.
 
     Warns
     -----
@@ -100,7 +100,7 @@ class GraceDBAuth(AuthBase):
         try:
             named = None if token is None else token_source(token)
         finally:
-            del token  # No frame of a traceback shows it.
+            del token  # Keep it out of traceback frames.
         if isinstance(password, str):
             password = Secret(password)
         _refuse_contradictions(username, password, force_noauth, fail_if_noauth)
@@ -124,14 +124,14 @@ class GraceDBAuth(AuthBase):
         return hash(self._source)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Authenticate a request, as requests asks of an auth object.
+        """Authenticate a request, as requests expects of an auth object.
 
         Raises
         ------
         InsecureTransportError
-            There is a credential and the request would show it to the network. Nothing was sent.
+            The request would expose a credential to the network. Nothing was sent.
         ValueError
-            ``fail_if_noauth`` is set, and the token has expired, or netrc has nothing for the host.
+            ``fail_if_noauth`` is set, and the token has expired or netrc has nothing for the host.
             Nothing was sent.
         """
         request = self._source(request)
@@ -147,10 +147,9 @@ class GraceDBAuth(AuthBase):
         Returns
         -------
         dict
-            ``url``, without user and query; ``places``, a list of dicts of which each has
-            ``place``, ``found`` and ``used``; ``token``, a dict with the claims of the token that
-            is used, or None; ``problem``, what keeps the credential from being used, or None. No
-            secret is in it.
+            ``url``, without user and query; ``places``, a list of dicts, each with ``place``,
+            ``found`` and ``used``; ``token``, a dict with the claims of the token in use, or None;
+            ``problem``, what keeps the credential from being used, or None. It holds no secrets.
         """
         return describe(self._url, self._source)
 
@@ -158,7 +157,7 @@ class GraceDBAuth(AuthBase):
         return self._source, self._fail_if_noauth
 
     def _check(self) -> None:
-        """Raise an exception if there must be a credential, and is none, or an expired one."""
+        """Raise an exception if a credential is required, but is missing or has expired."""
         source = self._source
         if not self._fail_if_noauth:
             return
@@ -171,8 +170,8 @@ class GraceDBAuth(AuthBase):
 class NoAuth(CredentialAuth):
     """No authentication: no Authorization header, whatever netrc, the session or the request says.
 
-    requests adds the credential that netrc has for the host to a request without auth. It does so
-    after a redirect, too, even to a request with auth; it takes an `AuthAdapter` to undo that.
+    requests adds netrc's credential for the host to a request without auth. After a redirect it
+    does so even to a request with auth; only an `AuthAdapter` undoes that.
 
     Examples
     --------
@@ -181,15 +180,15 @@ class NoAuth(CredentialAuth):
 
     @property
     def place(self) -> str:
-        """What `GraceDBAuth.describe` calls it."""
+        """The name that `GraceDBAuth.describe` gives it."""
         return "force_noauth"
 
     def authorization(self, origin: Origin) -> None:
-        """Get no credential."""
+        """Return None: there is no credential."""
         return None
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Take a credential off a request; see `CredentialAuth`."""
+        """Remove any credential from a request; see `CredentialAuth`."""
         request.headers.pop("Authorization", None)
         return super().__call__(request)
 
@@ -204,9 +203,9 @@ def describe(
     url : str or None
         A URL of the service.
     credential : CredentialAuth or None
-        What was chosen, if anything could be.
+        The one that was chosen, if any.
     problem : str, optional
-        Why not.
+        Why none was chosen.
 
     Returns
     -------
@@ -236,7 +235,7 @@ def _refuse_contradictions(
     username: str | None, password: str | None, force_noauth: bool, fail_if_noauth: bool
 ) -> None:
     if force_noauth and fail_if_noauth:
-        raise ValueError("force_noauth and fail_if_noauth exclude each other")
+        raise ValueError("force_noauth and fail_if_noauth are mutually exclusive")
     if (username is None) != (password is None):
         raise ValueError("username and password go together: give both or neither")
 
@@ -259,7 +258,7 @@ def _choose(
 
 
 def _find(url: str | None, auth_reload: bool, auth_reload_timeout: float) -> CredentialAuth:
-    """Find a token that fits, or else netrc, or else a token that may be renewed."""
+    """Find a token that fits, else netrc, else an expired token that may be renewed."""
     fitting, expired = discovered(None if url is None else Origin.of(url))
     if fitting is not None:
         return SciTokenAuth.of(fitting, auth_reload, auth_reload_timeout)
@@ -268,7 +267,7 @@ def _find(url: str | None, auth_reload: bool, auth_reload_timeout: float) -> Cre
         return netrc
     if auth_reload:
         return SciTokenAuth.of(expired, auth_reload, auth_reload_timeout)
-    _logger.warning("no credential is sent: the token of the %s has expired", expired)
+    _logger.warning("no credential is sent: the token in the %s has expired", expired)
     return netrc
 
 
@@ -282,5 +281,5 @@ def _problem(url: str | None, used: str | None, credential: CredentialAuth | Non
     if credential is None or used in (None, "force_noauth"):
         return "no credential"
     if url is not None and not Origin.of(url).is_secure:
-        return "a credential does not go over plain http"
+        return "a credential is not sent over plain http"
     return credential.problem()

@@ -17,8 +17,8 @@ _NOT_FOR_BASIC = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 class BasicAuth(CredentialAuth):
     """Basic authentication (RFC 7617) with a user name and a password.
 
-    Unlike `requests.auth.HTTPBasicAuth`, it takes any text that the scheme allows, refuses what it
-    does not, and never travels in clear text.
+    Unlike `requests.auth.HTTPBasicAuth`, it accepts any text that the scheme allows, refuses any
+    other, and never leaves the machine in clear text.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class BasicAuth(CredentialAuth):
 
     def __init__(self, username: str, password: str) -> None:
         if not isinstance(username, str) or not isinstance(password, str):
-            raise TypeError("username and password are str")
+            raise TypeError("username and password must be str")
         password = Secret(password)
         self._authorization = _basic_authorization(username, password)
 
@@ -63,22 +63,22 @@ class BasicAuth(CredentialAuth):
 class NetrcAuth(CredentialAuth):
     """Basic authentication with the user name and password that the netrc file has for a host.
 
-    The file is ``$NETRC``, or else ``~/.netrc``. It is read once, here. Unlike requests, which
-    reads it for each request, this class refuses a file that is open to other users, and says so
-    when a file is broken.
+    The file is ``$NETRC``, or else ``~/.netrc``. It is read once, when the object is made.
+    Unlike requests, which reads it for each request, this class refuses a file that is open to
+    other users, and says so when a file is broken.
 
-    A pickle of it holds no password; the file is read where the pickle is loaded.
+    Its pickle holds no password; the file is read where the pickle is loaded.
 
     Parameters
     ----------
     url : str, optional
-        A URL of the only origin that gets a credential. Without it each request gets the one for
-        its host.
+        A URL of the only origin that gets a credential. Without it, each request gets the
+        credential for its host.
 
     Raises
     ------
     OSError
-        The file cannot be read, belongs to another user, or others can read it.
+        The file cannot be read, belongs to another user, or is readable by others.
     ValueError
         The file is broken.
 
@@ -110,20 +110,20 @@ class NetrcAuth(CredentialAuth):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The hosts that there is a credential for; ``default`` is any other."""
+        """The hosts that have a credential; ``default`` stands for any other."""
         return frozenset(self._entries)
 
     def _key(self) -> tuple[Any, ...]:
         return *super()._key(), self.path
 
     def authorization(self, origin: Origin) -> str | None:
-        """Get the value of the Authorization header for the host of an origin, if there is one."""
+        """Get the value of the Authorization header for an origin's host, if there is one."""
         entry = self._entries.get(origin.host) or self._entries.get("default")
         return _basic_authorization(*entry) if entry else None
 
 
 def describe_netrc(url: str | None) -> str:
-    """Tell what there is in the netrc file.
+    """Tell what the netrc file holds.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def describe_netrc(url: str | None) -> str:
     Returns
     -------
     str
-        Hosts, no secrets; or why the file cannot be used.
+        The hosts, without secrets, or why the file cannot be used.
     """
     try:
         auth = NetrcAuth(url)
@@ -150,11 +150,11 @@ def describe_netrc(url: str | None) -> str:
 
 def _basic_authorization(username: str, password: str) -> Secret:
     if ":" in username:
-        raise ValueError("basic authentication takes no user name with a colon in it (RFC 7617)")
+        raise ValueError("basic authentication allows no colon in a user name (RFC 7617)")
     if _NOT_FOR_BASIC.search(username) or _NOT_FOR_BASIC.search(password):
-        raise ValueError("basic authentication takes no control characters (RFC 7617)")
+        raise ValueError("basic authentication allows no control characters (RFC 7617)")
     pair = Secret(f"{username}:{password}")
-    # requests sends ISO-8859-1, which servers have come to expect, and cannot send the rest.
+    # requests sends ISO-8859-1, which servers expect, and cannot send the rest.
     encoding = "latin-1" if max(pair) <= "\xff" else "utf-8"
     return Secret(f"Basic {b64encode(pair.encode(encoding)).decode()}")
 
@@ -169,7 +169,7 @@ def _read_netrc(path: str) -> dict[str, tuple[str, Secret]]:
 
 
 def _is_private(path: str) -> bool:
-    """Tell whether a file is there; raise an exception if it is not the user's alone."""
+    """Tell whether a file exists; raise an exception if it is not private to the user."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -188,7 +188,7 @@ def _is_private(path: str) -> bool:
 
 
 def _parse_netrc(path: str) -> dict[str, tuple[str, str, str]]:
-    from netrc import NetrcParseError, netrc  # as requests does: most programs need none
+    from netrc import NetrcParseError, netrc  # as requests does: most programs never need it
 
     try:
         return netrc(path).hosts
@@ -196,7 +196,7 @@ def _parse_netrc(path: str) -> dict[str, tuple[str, str, str]]:
         problem = f"near line {error.lineno}"
     except UnicodeDecodeError:
         problem = "because it is not UTF-8"
-    # Not from within the except clauses: the exceptions there show the content.
+    # Raised outside the except clauses: the exceptions there show the content.
     raise ValueError(
         f"netrc file {path} is broken {problem}: an entry is a line "
         "machine HOST login NAME password PASSWORD"

@@ -1,4 +1,4 @@
-"""Bodies: whether that of a request can be sent again, and reading that of a response in bounds."""
+"""Request bodies that can be sent again, and response bodies read within bounds."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from urllib3 import BaseHTTPResponse, HTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.response import ContentDecoder
 
-_MOST = 1024 * 1024  # bytes, of a body, before and after it is decoded
+_MOST = 1024 * 1024  # bytes of a body, both before and after decoding
 _BLOCK = 64 * 1024
-_PIECE = 4 * 1024  # gzip and deflate make 1032 times as much of it at most.
-# Since 2.6, urllib3 decodes no more than it is asked for. Before, no limit is known for the other
-# encodings.
+_PIECE = 4 * 1024  # gzip and deflate expand it at most 1032 times.
+# Since 2.6, urllib3 decodes no more than it is asked for. Before that, the other encodings have no
+# known limit.
 _IS_BOUNDED = hasattr(ContentDecoder, "has_unconsumed_tail")
 
 
 def is_repeatable(request: PreparedRequest) -> bool:
     """Tell whether the body of a request can be sent more than once.
 
-    An iterable body says so itself, by an attribute ``is_repeatable`` that is true. Of others
-    nobody knows whether they yield the same again: a progress bar around a generator yields
-    nothing.
+    An iterable body says so itself, with an attribute ``is_repeatable`` that is True. No one knows
+    whether others yield the same again: a progress bar around a generator yields nothing.
 
     Parameters
     ----------
@@ -37,7 +36,7 @@ def is_repeatable(request: PreparedRequest) -> bool:
     Returns
     -------
     bool
-        False for a generator, a file without a position, and all that is unknown.
+        False for a generator, a file without a position, and anything unknown.
     """
     return (
         request.body is None
@@ -48,7 +47,7 @@ def is_repeatable(request: PreparedRequest) -> bool:
 
 
 def rewind(request: PreparedRequest) -> None:
-    """Take the body of a request that was sent back to where it was before.
+    """Rewind the body of a request to where it was before it was sent.
 
     Parameters
     ----------
@@ -64,7 +63,7 @@ def rewind(request: PreparedRequest) -> None:
 
 
 def read_body(response: Response) -> bytes:
-    """Read the body of a response, within bounds, so that the connection serves the next request.
+    """Read a response body within bounds, so that the connection can serve the next request.
 
     Parameters
     ----------
@@ -73,29 +72,28 @@ def read_body(response: Response) -> bytes:
     Returns
     -------
     bytes
-        What `drain` read, decoded, 1 MiB at most. Nothing if a response hook of the user has taken
-        it: the status has said already what happened.
+        What `drain` read, decoded; at most 1 MiB. Nothing if a response hook of the user has
+        consumed it: the status has already said what happened.
     """
     # Neither attribute has a public name (requests 2.34).
     if response._content is False:
         body = b"" if response._content_consumed else drain(response.raw)
-        # Whoever handles the exception may read the response, and must not hit another one there.
+        # Whoever handles the exception may read the response, and must not hit another exception.
         response._content = _decoded(body, response.headers.get("Content-Encoding", "").lower())
         response._content_consumed = True
     return response._content or b""
 
 
 def drain(raw: Any) -> bytes:
-    """Read what is left of an answer, as it came.
+    """Read the rest of an answer, as it came.
 
-    More than 1 MiB is not read, nor is it waited for longer than the read timeout altogether, nor
-    does it matter if it breaks off: the connection is closed instead, of which the pool makes
-    another.
+    It reads at most 1 MiB, and waits no longer than the read timeout in total. At either limit, or
+    if the answer breaks off, it closes the connection, and the pool makes another.
 
     Parameters
     ----------
     raw : urllib3.BaseHTTPResponse
-        Or any file that somebody else's adapter has put in its place.
+        Or any file that another adapter has put in its place.
 
     Returns
     -------
@@ -104,7 +102,7 @@ def drain(raw: Any) -> bytes:
     """
     body = bytearray()
     connection = getattr(raw, "connection", None)
-    # When urllib3 (2.0) waits for an answer, that is the read timeout.
+    # While urllib3 (2.0) waits for an answer, this is the read timeout.
     timeout = getattr(connection, "timeout", None)
     deadline = None if timeout is None else monotonic() + timeout
     watcher = _watch(raw, connection, timeout)
@@ -125,8 +123,8 @@ def drain(raw: Any) -> bytes:
 
 
 def _watch(raw: Any, connection: Any, timeout: float | None) -> Timer | None:
-    """See to it that the lines around chunks, which http.client reads to their end, have one."""
-    # It has no public name that also works when the connection has let go (urllib3 2.8).
+    """Put a time limit on the lines around chunks, which http.client reads to their end."""
+    # No public name for it works once the connection has let go (urllib3 2.8).
     shutdown = getattr(raw, "_sock_shutdown", None)
     if timeout is None or not getattr(raw, "chunked", False) or shutdown is None:
         return None
@@ -147,7 +145,7 @@ def _wait_until(deadline: float | None, connection: Any) -> bool:
     if deadline is None:
         return True
     seconds = deadline - monotonic()
-    # There is no socket any more where the server closes it after the answer.
+    # There is no socket any more if the server closes the connection after the answer.
     if seconds > 0 and getattr(connection, "sock", None) is not None:
         connection.sock.settimeout(seconds)
     return seconds > 0
@@ -159,12 +157,12 @@ def _read_some(raw: Any, size: int) -> bytes:
         return piece
     if hasattr(raw, "read1"):
         return raw.read1(min(size, _BLOCK), decode_content=False)
-    # Until 2.2, urllib3 waits for all that it is asked for, however slowly that comes.
+    # Until 2.2, urllib3 waits for everything it is asked for, however slowly that comes.
     return raw.read(1, decode_content=False)
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
-    """Decode a body, as far as that goes, in pieces of which none becomes very large."""
+    """Decode a body as far as possible, in pieces that cannot become very large."""
     if not (body and encoding):
         return body
     if not _IS_BOUNDED and encoding not in ("gzip", "x-gzip", "deflate", "identity"):
@@ -176,5 +174,5 @@ def _decoded(body: bytes, encoding: str) -> bytes:
         while len(decoded) < _MOST and (piece := source.read(_PIECE, decode_content=True)):
             decoded += piece
     except HTTPError:
-        pass  # It is broken, or broke off.
+        pass  # It is malformed or cut short.
     return bytes(decoded[:_MOST])

@@ -1,4 +1,4 @@
-"""For code that was written against requests-gracedb 1."""
+"""For code written against requests-gracedb 1."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ def Session(  # noqa: N802
     auth_reload: bool = False,
     auth_reload_timeout: float = 300,
 ) -> requests.Session:
-    """Make a plain `requests.Session` that has what ``requests_gracedb.Session`` of version 1 had.
+    """Make a plain `requests.Session` with what ``requests_gracedb.Session`` had in version 1.
 
-    This is a function and no class. What a session does for GraceDB is done by `GraceDBAdapter` and
-    `GraceDBAuth`, which work on any session, be it one of your own, a library's, or a subclass with
-    behaviours of its own; a class of ours would only get in their way. It follows that there is
-    nothing to inherit from: mount the adapter on your class instead. The parameters are those of
-    version 1.
+    This is a function, not a class. `GraceDBAdapter` and `GraceDBAuth` do what a session does for
+    GraceDB, and they work on any session: your own, a library's, or a subclass with behaviours of
+    its own. A class of ours would only get in the way. So there is nothing to inherit from: mount
+    the adapter on your class instead. The parameters are those of version 1.
 
     Parameters
     ----------
     url : str, optional
-        A URL of the service. Only its origin gets the credential; without it, every server that the
-        session talks to over https does.
+        A URL of the service. Only its origin gets the credential. Without it, every server that the
+        session talks to over https gets it.
     token, username, password, force_noauth, fail_if_noauth, auth_reload, auth_reload_timeout
         See `GraceDBAuth`.
 
@@ -57,7 +56,7 @@ def Session(  # noqa: N802
     try:
         session.auth = GraceDBAuth(*who, *how)
     finally:
-        del token, password, who  # No frame of a traceback shows them.
+        del token, password, who  # Keep them out of traceback frames.
     adapter = GraceDBAdapter()
     session.mount("https://", adapter)
     session.mount("http://", adapter)

@@ -1,4 +1,4 @@
-"""Connections that hold on a real network: idle ones, slow ones, answers that come early."""
+"""Connections that hold up on a real network: idle ones, slow ones, early answers."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ DEFAULT_IDLE_TIMEOUT = 60  # seconds
 
 _MAXIMUM_INTERIM_RESPONSES = 100
 
-# What it is to write, or to look for an answer, when the server has closed the connection.
+# What writing, or looking for an answer, raises if the server has closed the connection.
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 _Context = dict[str, Any]
 
-# That of the request that is sent. urllib3 (2.8) tells a connection how long to wait for an answer
-# when the request has been written.
+# The timeout of the request being sent. urllib3 (2.8) does not tell a connection how long to wait
+# for an answer until the request has been written.
 _timeout: ContextVar[Timeout | None] = ContextVar("timeout", default=None)
 
 
 class ConnectionAdapter(DescribedAdapter):
-    """An adapter whose connections hold on a real network, and cost less.
+    """An adapter whose connections hold up on a real network, and cost less.
 
-    - A connection that has been idle is not used again when the server, or a NAT on the way, may
-      have given it up: after ``idle_timeout``, or earlier if the server says so (``Keep-Alive:
-      timeout=N``; 2 seconds before that, or at half of it if N is less than 4).
-    - What is written has the read timeout of the request, for each 256 KiB anew. requests and
-      urllib3 (2.8) let it have the connect timeout, a large body the same for all of it.
-    - A server that answers before it has read the request, and closes the connection, is heard over
-      TLS, too.
-    - Interim responses, such as 103, are skipped (RFC 9110, section 15.2). requests takes the first
-      for the answer, and the answer for that of the next request.
-    - With ``pool_block=True``, waiting for a connection that another request has is part of
+    - An idle connection is not reused when the server, or a NAT on the way, may have dropped it:
+      after ``idle_timeout``, or earlier if the server says so (``Keep-Alive: timeout=N``; 2 seconds
+      before that, or at half of it if N is less than 4).
+    - Writing has the read timeout of the request, anew for each 256 KiB. In requests and urllib3
+      (2.8) it has the connect timeout, and a large body has a single one for all of it.
+    - If a server answers before it has read the request, and closes the connection, its answer is
+      received over TLS, too.
+    - Interim responses, such as 103, are skipped (RFC 9110, section 15.2). requests mistakes the
+      first one for the answer, and the answer for that of the next request.
+    - With ``pool_block=True``, waiting for a connection that another request holds counts as
       connecting, and has the connect timeout. requests waits for ever.
-    - Connections with the same settings share a TLS context, as long as the files that they name
-      are the same. requests and urllib3 (2.8) read and parse the CA bundle for each connection,
-      which is most of what a connection costs.
-    - A body that is an open file is read in blocks as large as those of a `FormData`; urllib3 reads
-      16 KiB at once.
-    - urllib3 (2.8) keeps connection pools by a key made of all settings of a connection, and puts
-      it together anew for each request. Here the key of the same settings is remembered. The
-      settings, such as ``verify``, ``cert`` and proxies, are those of each request, and so is the
-      pool.
+    - Connections with the same settings share a TLS context, as long as the files that these name
+      are unchanged. requests and urllib3 (2.8) read and parse the CA bundle for each connection,
+      which is most of the cost of a connection.
+    - If the body is an open file, it is read in blocks as large as those of a `FormData`; urllib3
+      reads 16 KiB at a time.
+    - urllib3 (2.8) looks up a connection pool by a key made of all settings of a connection, and
+      builds that key for each request. Here the key is remembered for the same settings. The
+      settings, such as ``verify``, ``cert`` and proxies, are still those of each request, and so is
+      the pool.
 
     Parameters
     ----------
     idle_timeout : float or None, default 60
-        After how many seconds without a request a connection is not used again; None for never.
+        Seconds without a request after which a connection is not reused; None for no limit.
     **kwargs
         See `requests.adapters.HTTPAdapter`.
 
@@ -88,7 +88,7 @@ class ConnectionAdapter(DescribedAdapter):
     ) -> None:
         if idle_timeout is not None and not idle_timeout > 0:
             raise ValueError(
-                f"idle_timeout is a positive number of seconds, or None, not {idle_timeout!r}"
+                f"idle_timeout must be a positive number of seconds, or None, not {idle_timeout!r}"
             )
         self.idle_timeout = idle_timeout
         super().__init__(**kwargs)
@@ -97,27 +97,27 @@ class ConnectionAdapter(DescribedAdapter):
         return {**super().__getstate__(), "idle_timeout": self.idle_timeout}
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Set the pool manager up."""
+        """Set up the pool manager."""
         super().init_poolmanager(*args, **kwargs)
         self._set_up(self.poolmanager)
-        manager: Any = self.poolmanager  # It is typed as if it took partial objects only.
+        manager: Any = self.poolmanager  # It is typed as if it took only partial objects.
         manager.key_fn_by_scheme = {
             scheme: _remembered(key_fn) for scheme, key_fn in manager.key_fn_by_scheme.items()
         }
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Get the pool manager for a proxy, set up."""
+        """Get the pool manager for a proxy, and set it up."""
         manager = super().proxy_manager_for(*args, **kwargs)
         self._set_up(manager)
         return manager
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
-        """Get the URL for the request line; without proxies, there is none to look for."""
+        """Get the URL for the request line; without proxies, there is none to look up."""
         return super().request_url(request, proxies) if proxies else request.path_url
 
     def _set_up(self, manager: PoolManager) -> None:
-        # Not a keyword argument: there are adapters to mix with that take none which requests does
-        # not have, such as requests-toolbelt's (1.0).
+        # Not a keyword argument: some adapters to mix with, such as requests-toolbelt's (1.0), take
+        # only those that requests has.
         manager.connection_pool_kw.setdefault("blocksize", BLOCK_SIZE)
         idle_timeout = inf if self.idle_timeout is None else self.idle_timeout
         manager.pool_classes_by_scheme = {
@@ -127,13 +127,13 @@ class ConnectionAdapter(DescribedAdapter):
 
 
 class _Pool(HTTPConnectionPool):
-    """A pool of such connections; to be mixed with a class of urllib3."""
+    """A pool of these connections; to be mixed with a class of urllib3."""
 
     idle_timeout = inf
 
     @property
     def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802
-        # Asked anew each time, because vcrpy (9.4) puts a class of its own there for a while.
+        # Looked up each time, because vcrpy (9.4) temporarily puts a class of its own there.
         base: Any = super().ConnectionCls
         if base.__module__ not in ("urllib3.connection", "urllib3.contrib.socks"):
             return base
@@ -141,9 +141,9 @@ class _Pool(HTTPConnectionPool):
         return _derived(mixin, base, self.idle_timeout)
 
     def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        """Send a request, with its timeout for whatever has to be waited for."""
+        """Send a request, with its timeout for every wait."""
         timeout = kwargs.get("timeout")
-        if not isinstance(timeout, Timeout):  # It is one if requests sends the request.
+        if not isinstance(timeout, Timeout):  # It is one when requests sends the request.
             timeout = self.timeout
         if timeout.total is not None:
             timeout = timeout.clone()
@@ -161,10 +161,10 @@ class _Pool(HTTPConnectionPool):
 
 
 class _FinalResponse(HTTPResponse):
-    """A response that is the answer: the interim ones before it are skipped."""
+    """The final response: interim ones before it are skipped."""
 
     def _read_status(self) -> Any:
-        # It has no public name (Python 3.14). `begin` skips a 100 by itself, and any number of it.
+        # It has no public name (Python 3.14). `begin` itself skips a 100, any number of them.
         for _ in range(1 + _MAXIMUM_INTERIM_RESPONSES):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -174,7 +174,7 @@ class _FinalResponse(HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """A connection that is not used again for ever; to be mixed with a class of urllib3."""
+    """A connection that can be reused only for a time; to be mixed with a class of urllib3."""
 
     response_class = _FinalResponse
     idle_timeout = inf
@@ -201,17 +201,17 @@ class _Connection(HTTPConnection):
             self._writing = None
 
     def send(self, data: Any) -> None:
-        """Write, a block at a time.
+        """Write one block at a time.
 
         Raises
         ------
         urllib3.exceptions.ReadTimeoutError
-            The server did not take a block in time. Nobody knows what it has read, as with an
-            answer that does not come.
+            The server did not take a block in time. No one knows what it has read, just as when no
+            answer comes.
         BrokenPipeError
-            The server has closed the connection. urllib3 goes on then, and looks for an answer.
+            The server has closed the connection. urllib3 then goes on, and looks for an answer.
         """
-        if self._writing is None:  # CONNECT: it is part of connecting.
+        if self._writing is None:  # CONNECT is part of connecting.
             super().send(data)
             return
         try:
@@ -228,10 +228,10 @@ class _Connection(HTTPConnection):
             raise BrokenPipeError from error
 
     def getresponse(self) -> Any:
-        """Get the response, from the headers of which on the connection is idle.
+        """Get the response; from its headers on, the connection counts as idle.
 
         The server may count from its last byte. That comes later, but a client that reads slowly
-        does not know when.
+        cannot know when.
         """
         broken, self._broken = self._broken, None
         try:
@@ -251,12 +251,12 @@ class _TLSConnection(_Connection, HTTPSConnection):
     """A connection that shares its TLS context with others; to be mixed with a class of urllib3."""
 
     def connect(self) -> None:
-        """Connect, with a context that has read the files, where there is one."""
+        """Connect, with a context that has already read the files, if there is one."""
         context = self._shared_context()
         if context is None:
             super().connect()
             return
-        # The settings stay those of the connection, which may connect again.
+        # Put back afterwards: the connection may connect again.
         settings = {name: getattr(self, name) for name in _READ_BY_CONTEXT}
         try:
             vars(self).update(dict.fromkeys(_READ_BY_CONTEXT), ssl_context=context)
@@ -268,7 +268,7 @@ class _TLSConnection(_Connection, HTTPSConnection):
         if any(getattr(self, name, None) is not None for name in _NOT_SHARED):
             return None
         if self.proxy is not None and self.proxy.scheme == "https":
-            return None  # There, too, urllib3 (2.8) verifies the certificate with these files.
+            return None  # urllib3 (2.8) verifies the proxy's certificate with these files, too.
         verify_mode = resolve_cert_reqs(self.cert_reqs)
         if verify_mode != ssl.CERT_NONE and not self.ca_certs:
             return None
@@ -276,13 +276,13 @@ class _TLSConnection(_Connection, HTTPSConnection):
             files = [_File.of(getattr(self, name)) for name in _READ_BY_CONTEXT]
             context = _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
         except OSError:
-            # urllib3 comes upon the same, where requests expects it.
+            # urllib3 runs into the same error, where requests expects it.
             return None
         return context if _is_as_made(context, verify_mode) else None
 
 
-# What the context of a connection is made of, in the order of the parameters of `_context`, and
-# what a shared one must know nothing of: some of it makes urllib3 change the context.
+# What the context of a connection is made from, in the order of the parameters of `_context`; and
+# what rules out a shared one: some of it makes urllib3 change the context.
 _READ_BY_CONTEXT = "ca_certs", "cert_file", "key_file"
 _NOT_SHARED = (
     "ssl_context",
@@ -298,14 +298,14 @@ _NOT_SHARED = (
 
 
 class _File(NamedTuple):
-    """A file as it is now: one that replaces it is another, whatever its name."""
+    """A file as it is now: one that replaces it is another file, even with the same name."""
 
     name: str
     stamp: tuple[int, ...]
 
     @classmethod
     def of(cls, name: str | None) -> _File | None:
-        """Look at a file, if there is one."""
+        """Look at the file, if there is one."""
         if not name:
             return None
         status = os.stat(name)
@@ -329,9 +329,9 @@ def _context(
     key: _File | None,
     key_log: str | None,
 ) -> ssl.SSLContext:
-    """Make the context of these settings, as urllib3 would.
+    """Make a context with these settings, as urllib3 would.
 
-    ``key_log`` is there to tell contexts apart: urllib3 reads that from the environment.
+    ``key_log`` only tells contexts apart: urllib3 reads it from the environment.
     """
     context = create_urllib3_context(cert_reqs=verify_mode)
     if ca_certs is not None:
@@ -345,7 +345,7 @@ def _context(
 
 
 def _is_as_made(context: ssl.SSLContext, verify_mode: ssl.VerifyMode) -> bool:
-    """Tell whether a context verifies as much as it did when it was made."""
+    """Tell whether a context still verifies as much as when it was made."""
     checks_hostname = verify_mode == ssl.CERT_REQUIRED
     return context.verify_mode == verify_mode and context.check_hostname == checks_hostname
 
@@ -356,14 +356,14 @@ def _no_password() -> str:
 
 def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:
     return ConnectTimeoutError(
-        f"{pool}: no connection was free in time. A streamed response keeps its own until it is "
-        "read to the end, or closed."
+        f"{pool}: no connection was free in time. A streamed response keeps its "
+        "connection until it is read to the end or closed."
     )
 
 
 def _seconds_to_write(timeout: Timeout) -> float | None:
     seconds: Any = timeout.read_timeout
-    # A socket with a timeout of 0 is one that does not wait, and has other errors.
+    # A socket with a timeout of 0 does not wait, and has other errors.
     return None if seconds is None else max(seconds, 0.001)
 
 
@@ -377,10 +377,10 @@ def _blocks(data: Any) -> Iterable[Any]:
 
 @lru_cache
 def _derived(mixin: type, base: type, idle_timeout: float) -> Any:
-    """Make a class of urllib3 one of ours, be it for http, https or SOCKS.
+    """Derive our class from one of urllib3, for http, https or SOCKS.
 
-    The setting is an attribute of the class: urllib3 (2.8) refuses parameters that it does not
-    know, in the key of a pool as in the constructor of a connection.
+    The setting is a class attribute: urllib3 (2.8) refuses parameters that it does not know, both
+    in the key of a pool and in the constructor of a connection.
     """
     if issubclass(base, mixin):
         return base
@@ -389,12 +389,12 @@ def _derived(mixin: type, base: type, idle_timeout: float) -> Any:
 
 @lru_cache
 def _usable_for(keep_alive: str) -> float:
-    """Tell for how many seconds a connection can be used of which a server says this."""
+    """Tell for how many seconds a connection with this Keep-Alive header can be used."""
     match = re.search(r"\btimeout\s*=\s*\"?(\d{1,9})", keep_alive, re.IGNORECASE)
     if match is None:
         return inf
     seconds = int(match[1])
-    # A request takes its time to get there.
+    # A request takes time to get there.
     return max(seconds - 2, seconds / 2)
 
 

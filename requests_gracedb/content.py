@@ -1,4 +1,4 @@
-"""What a part of a form holds: memory, a file on disk, an open file, or a copy."""
+"""What a form part holds: memory, a file on disk, an open file, or a copy."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from http.client import HTTPResponse
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
 from typing import IO, Any, Union
 
-#: How many bytes to read and to write at once.
+#: How many bytes to read or write at a time.
 BLOCK_SIZE = 256 * 1024
 
-#: What is content by itself.
+#: The types that are themselves content.
 TEXT = str, bytes, bytearray, memoryview
 
 _BUFFERED = BufferedReader, BufferedRandom
@@ -38,16 +38,16 @@ class MemoryContent:
 
 
 class FileContent:
-    """A regular file, read at places of its own: threads and processes may share its position.
+    """A regular file, read at explicit offsets: threads and processes may share its position.
 
     Parameters
     ----------
     name : str
         For messages.
     opened : callable
-        Makes a context manager that holds a descriptor of the file.
+        Returns a context manager for a descriptor of the file.
     status : os.stat_result
-        What makes it the same file when it is sent: device, inode, size, and time of modification.
+        What must be the same when the file is sent: device, inode, size and modification time.
     start : int, default 0
         Where to begin.
     """
@@ -88,8 +88,8 @@ class FileContent:
     def _check(self, descriptor: int) -> None:
         if _identity(os.fstat(descriptor))[: len(self._identity)] != self._identity:
             raise RuntimeError(
-                f"{self._name} has changed since the form was made, or is another file by now: "
-                "wait until it is written, and make the form anew"
+                f"{self._name} has changed since the form was made, or is now another file: wait "
+                "until it is written, and make a new form"
             )
 
 
@@ -97,14 +97,14 @@ Content = Union[MemoryContent, FileContent]
 
 
 def content_of(name: str, filename: str | bytes | None, content: Any) -> Content:
-    """Get the content of a file of a form.
+    """Get the content of a file in a form.
 
     Parameters
     ----------
     name : str
         The name of the field, for messages.
     filename : str, bytes or None
-        A path, or ``"-"`` for standard input, where there is no ``content``.
+        Without ``content``, a path, or ``"-"`` for standard input.
     content : os.PathLike, file, str, bytes, bytearray, memoryview or None
 
     Returns
@@ -131,8 +131,8 @@ def content_of(name: str, filename: str | bytes | None, content: Any) -> Content
 
 
 def _open_file(file: IO[Any], name: str) -> Content:
-    # Of these types it is known what reading them gives, and from where. Of others it is not: some
-    # can go to their end, and not come back.
+    # For these types it is known what reading gives, and from where. For others it is not: some can
+    # seek to their end but not back.
     if type(file) is BytesIO:
         return MemoryContent(file.getvalue(), file.tell())
     raw: object = getattr(file, "raw", None) if type(file) in _BUFFERED else file
@@ -159,12 +159,12 @@ def _standard_input() -> FileContent:
         raise ValueError("there is no standard input to read a file from")
     content = _copy("standard input", getattr(sys.stdin, "buffer", sys.stdin))
     if not content.size:
-        raise ValueError("there is nothing in standard input, which can be read once only")
+        raise ValueError("there is nothing in standard input, which can be read only once")
     return content
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # A pipe would be waited for until somebody opens its other end.
+    # Otherwise, opening a pipe waits until somebody opens its other end.
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -186,19 +186,19 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _copy(name: str, file: IO[Any]) -> FileContent:
-    """Copy to a temporary file, which can be measured and reread, and vanishes with the form."""
+    """Copy to a temporary file that can be measured and reread, and vanishes with the form."""
     with ExitStack() as stack:
         copy = stack.enter_context(tempfile.TemporaryFile())
         while block := file.read(BLOCK_SIZE):
             copy.write(block.encode() if isinstance(block, str) else block)
         if block is None:
-            problem = "there is more to come, and it does not wait for that: make it blocking"
+            problem = "there is more to come, but reading does not wait for it: make it blocking"
             raise BlockingIOError(errno.EAGAIN, problem, name)
         if isinstance(file, HTTPResponse) and file.length:
             raise OSError(f"{name} broke off: the server did not send the last {file.length} bytes")
         if not copy.tell() and not _is_at_its_beginning(file):
             raise ValueError(
-                f"there is nothing in {name} any more, which can be read once only: open it anew"
+                f"nothing is left in {name}, which can be read only once: open it again"
             )
         copy.flush()
         content = FileContent(name, partial(_left_open, copy), os.fstat(copy.fileno()))
@@ -207,7 +207,7 @@ def _copy(name: str, file: IO[Any]) -> FileContent:
 
 
 def _is_at_its_beginning(file: IO[Any]) -> bool:
-    """Tell whether a file that has nothing to read is empty, rather than read to its end before."""
+    """Tell whether a file with nothing to read is empty, rather than already read to its end."""
     try:
         return file.tell() == 0
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""A credential and the origin that it is meant for, on the first request and on every redirect."""
+"""A credential and the origin it is meant for, on the first request and on every redirect."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Origin(NamedTuple):
     scheme : str
         Lower-case.
     host : str
-        Lower-case; a name outside ASCII in its IDNA form.
+        Lower-case; a non-ASCII name in its IDNA form.
     port : int
-        The scheme's default port where the URL names none.
+        The scheme's default port if the URL names none.
     """
 
     scheme: str
@@ -63,24 +63,24 @@ class Origin(NamedTuple):
         Raises
         ------
         ValueError
-            It is not an absolute http or https URL.
+            ``url`` is not an absolute http or https URL.
         """
         origin = _origin(_prepared(url))
         if origin.scheme not in _DEFAULT_PORTS:
-            raise ValueError("a URL of a service is absolute, and starts with https:// or http://")
+            raise ValueError("the URL must be absolute, and start with https:// or http://")
         return origin
 
     @property
     def is_secure(self) -> bool:
-        """Whether what is sent there is safe from eavesdroppers: over https, and to loopback."""
+        """Whether what is sent there is safe from eavesdroppers: over https, or to loopback."""
         return self.scheme == "https" or _is_loopback(self.host)
 
 
 class AuthAdapter(DescribedAdapter):
-    """An adapter that keeps the credential of a `GraceDBAuth` or its like right across redirects.
+    """An adapter that keeps a credential, such as that of a `GraceDBAuth`, right on redirects.
 
-    The origin that the credential was meant for gets it again, and no other gets any. Nor does a
-    proxy, as long as the request goes through it in clear text.
+    The origin that the credential is meant for gets it again, and no other origin gets any. Nor
+    does a proxy that the request goes through in clear text.
 
     Parameters
     ----------
@@ -103,14 +103,14 @@ class AuthAdapter(DescribedAdapter):
 
 
 class CredentialAuth(AuthBase):
-    """What the auth classes of this package have in common: one credential, at one origin.
+    """The base of the auth classes of this package: one credential, for one origin.
 
     It sets the Authorization header of the request that it is called with, and leaves a
-    `CredentialGuard` in the request's hooks, by which `AuthAdapter` finds it again after a
-    redirect. The auth object itself keeps nothing of a request: threads share it.
+    `CredentialGuard` in the request's hooks, where `AuthAdapter` finds it after a redirect. The
+    auth object itself keeps nothing of a request, because threads share it.
     """
 
-    #: The only origin that gets the credential; None for that of each request.
+    #: The only origin that gets the credential; None for the origin of each request.
     only_origin: Origin | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -122,7 +122,7 @@ class CredentialAuth(AuthBase):
         return hash(type(self))
 
     def _key(self) -> tuple[Any, ...]:
-        """Get what makes two auth objects the same; a secret in it is a `Secret`."""
+        """Get what makes two auth objects equal; a secret in it is a `Secret`."""
         return self.place, self.only_origin
 
     @property
@@ -145,12 +145,12 @@ class CredentialAuth(AuthBase):
         Returns
         -------
         str or None
-            The value, or None for a request without a credential.
+            The value, or None to send no credential.
         """
         raise NotImplementedError
 
     def renewed(self, rejected: str) -> str | None:
-        """Get another value in place of one that a server rejected with 401.
+        """Get a value to replace one that a server rejected with 401.
 
         Parameters
         ----------
@@ -160,37 +160,37 @@ class CredentialAuth(AuthBase):
         Returns
         -------
         str or None
-            What to send now, or None if there is nothing else than what was rejected.
+            What to send now, or None if there is nothing but the rejected value.
         """
         return None
 
     def problem(self) -> str | None:
-        """Tell why a server may take no notice of the credential, as far as one can know.
+        """Tell why a server may ignore the credential, as far as can be known.
 
         Returns
         -------
         str or None
-            No secrets; None if nothing is known to be wrong.
+            Without secrets; None if nothing is known to be wrong.
         """
         return None
 
     def describe(self) -> dict[str, Any] | None:
-        """Tell what is known of a token; see `~requests_gracedb.GraceDBAuth.describe`.
+        """Tell what is known about a token; see `~requests_gracedb.GraceDBAuth.describe`.
 
         Returns
         -------
         dict or None
-            No secrets; None for a credential that is no token.
+            Without secrets; None for a credential that is not a token.
         """
         return None
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Authenticate a request, as requests asks of an auth object.
+        """Authenticate a request, as requests expects of an auth object.
 
         Raises
         ------
         InsecureTransportError
-            There is a credential and the request would show it to the network. Nothing was sent.
+            The request would expose a credential to the network. Nothing was sent.
         """
         origin = _origin(request.url or "")
         value = self.authorization(origin) if self.is_for(request) else None
@@ -203,25 +203,25 @@ class CredentialAuth(AuthBase):
         guard = CredentialGuard(origin, request, None if value is None else self)
         hooks = request.hooks.get("response", ())
         others = [hook for hook in hooks if not isinstance(hook, CredentialGuard)]
-        # Not into the list that is there: copies of a request share it (requests 2.34).
+        # Not added to the existing list: copies of a request share it (requests 2.34).
         request.hooks = {**request.hooks, "response": [*others, guard]}
         return request
 
 
 class CredentialGuard:
-    """What guards the credential of one request: a response hook, which travels along redirects.
+    """The guard of one request's credential: a response hook that travels along redirects.
 
-    requests does not call the auth object again after a redirect, and puts netrc's credential, if
-    there is one for the host, over whatever the request had (`requests.Session.rebuild_auth`).
+    After a redirect, requests does not call the auth object again. If netrc has a credential for
+    the host, requests puts it over whatever the request had (`requests.Session.rebuild_auth`).
 
     Parameters
     ----------
     origin : Origin
         The only one that gets the credential.
     request : requests.PreparedRequest
-        The request, authenticated.
+        The authenticated request.
     auth : CredentialAuth or None
-        Whom to ask for another value when a server rejects this one; None for no credential.
+        What to ask for another value when a server rejects this one; None for no credential.
     """
 
     def __init__(
@@ -235,11 +235,11 @@ class CredentialGuard:
         self._values = [] if value is None else [Secret(value)]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A response, or the exception that holds it, is of use where the token file is not.
+        # A pickled response, or the exception that holds it, is of use without the token file.
         return {**self.__dict__, "_auth": None, "_request": _no_request}
 
     def __call__(self, response: Response, **kwargs: Any) -> Response:
-        """See every response to the request, as requests calls its hooks.
+        """Check every response to the request, as a response hook of requests.
 
         Parameters
         ----------
@@ -250,30 +250,30 @@ class CredentialGuard:
         Returns
         -------
         requests.Response
-            That to the repeated request, if a server rejected the credential and there was another.
+            To the repeated request, if a server rejected the credential and there was another.
 
         Raises
         ------
         InsecureTransportError
-            The response redirects from https to a host for which requests would send the password
-            of netrc in clear text. It was not followed. (A hook is not told of
-            ``allow_redirects=False`` or of ``trust_env``.)
+            The response redirects from a secure origin to a host that requests would send netrc's
+            password in clear text. The redirect was not followed. (A hook does not learn of
+            ``allow_redirects=False`` or ``trust_env``.)
         """
         if response.status_code == 401 and self._auth is not None:
             response = self._repeat(self._auth, response, **kwargs)
-        # A look at the status is cheaper than one at the headers.
+        # Checking the status is cheaper than checking the headers.
         if response.status_code >= 300 and response.is_redirect and self._origin.is_secure:
             _refuse_clear_text(response)
         return response
 
     def protect(self, request: PreparedRequest, proxies: dict[str, str] | None) -> None:
-        """See to it that a request has the credential at its origin, and nowhere else.
+        """Make sure that a request has the credential at its origin, and nowhere else.
 
         Parameters
         ----------
         request : requests.PreparedRequest
-            It is about to be sent. A header that the user has set after authentication stays, one
-            that requests has set or taken off on a redirect does not.
+            It is about to be sent. A header that the user set after authentication stays. What
+            requests set or removed on a redirect does not.
         proxies : dict or None
             The proxies that requests found for it.
 
@@ -286,7 +286,7 @@ class CredentialGuard:
         is_home = _origin(url) == self._origin
         if request is not self._request() and self._is_of_requests(request):
             self._restore(request, is_home)
-        if not self._is_granted or is_home and self._origin.scheme == "https":
+        if not self._is_granted or is_home and (self._origin.scheme == "https" or not proxies):
             return
         if request.headers.get("Authorization") not in self._values:
             return
@@ -299,7 +299,7 @@ class CredentialGuard:
             )
 
     def explain(self, response: Response) -> str | None:
-        """Tell what is known of the credential that an error may come from.
+        """Tell what is known about the credential that may have caused an error.
 
         Parameters
         ----------
@@ -316,7 +316,7 @@ class CredentialGuard:
         return self._auth.problem()
 
     def _is_of_requests(self, request: PreparedRequest) -> bool:
-        """Tell whether the header of a copy is what requests makes of ours on a redirect."""
+        """Tell whether the header of a copy is what requests made of ours on a redirect."""
         value = request.headers.get("Authorization")
         if value is None or value in self._values:
             return True
@@ -349,7 +349,7 @@ class CredentialGuard:
 
 
 def shown(url: str) -> str:
-    """Get what may be shown of the URL of a service, as requests sends it.
+    """Get what may be shown of a service's URL, as requests sends it.
 
     Parameters
     ----------
@@ -364,7 +364,7 @@ def shown(url: str) -> str:
 
 
 class Secret(str):
-    """A secret that does not show where an object, or a variable of a traceback, is printed.
+    """A secret that stays hidden when an object, or a variable in a traceback, is printed.
 
     Secrets are compared in constant time, and have no hash.
     """
@@ -389,39 +389,39 @@ class Secret(str):
 
 
 def _no_request() -> None:
-    """Stand for a request that is in another process."""
+    """Stand in for a request that is in another process."""
 
 
 def _refuse_clear_text(response: Response) -> None:
-    """Stop where requests would send netrc's password in clear text."""
+    """Raise an exception if requests would send netrc's password in clear text."""
     target = urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
     try:
         origin = _origin(target)
     except ValueError:
-        return  # requests says what is wrong with it.
+        return  # requests reports what is wrong with it.
     if origin.scheme != "http" or origin.is_secure or get_netrc_auth(target) is None:
         return
     read_body(response)
     raise InsecureTransportError(
         f"did not follow a redirect from {_origin(response.url)} to {origin}: requests would send "
-        "the password that netrc has for it in clear text. Use the https URL, or take the host out "
-        "of the netrc file"
+        "the password that netrc has for it in clear text. Use the https URL, or remove the host "
+        "from the netrc file"
     )
 
 
 def _prepared(url: str) -> str:
-    """Get a URL as requests sends it; empty if it does not."""
+    """Get a URL as requests sends it; empty if it cannot."""
     request = PreparedRequest()
     try:
         request.prepare_url(url, None)
     except ValueError:
-        return ""  # The message shows the URL, which may have a password in it.
+        return ""  # The message shows the URL, which may contain a password.
     return request.url or ""
 
 
 @lru_cache(maxsize=1024)
 def _origin(url: str) -> Origin:
-    # By the parser that HTTPAdapter.build_connection_pool_key_attributes uses (requests 2.34):
+    # With the parser that HTTPAdapter.build_connection_pool_key_attributes uses (requests 2.34):
     # where parsers disagree about a hostile URL, the one that opens the connection decides.
     parts = urlsplit(url)
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
@@ -431,7 +431,7 @@ def _origin(url: str) -> Origin:
 @lru_cache(maxsize=1024)
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
-        return True  # No other name: a resolver may make x.localhost another machine.
+        return True  # No other name: a resolver may take x.localhost for another machine.
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

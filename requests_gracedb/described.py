@@ -1,4 +1,4 @@
-"""An adapter shows what it is set to."""
+"""Adapters that show their settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from requests.adapters import HTTPAdapter
 
 
 class DescribedAdapter(HTTPAdapter):
-    """What the adapters of this package have in common: a notebook shows their settings.
+    """The base of the adapters of this package: a notebook shows their settings.
 
     Parameters
     ----------
@@ -15,7 +15,7 @@ class DescribedAdapter(HTTPAdapter):
     """
 
     def __repr__(self) -> str:
-        settings = dict(vars(self))  # There are none yet in a traceback of what went wrong.
+        settings = dict(vars(self))  # There may be none yet in a traceback.
         if "max_retries" in settings:
             settings["retries"] = self.max_retries.total
         shown = [f" {name}={settings[name]!r}" for name in _SHOWN if name in settings]

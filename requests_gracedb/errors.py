@@ -1,4 +1,4 @@
-"""Errors of the server become exceptions that say what the server said."""
+"""Server errors become exceptions that say what the server said."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .described import DescribedAdapter
 from .redaction import Redaction, shown_url
 
 _MAXIMUM_EXPLANATION = 500  # characters
-_SLOW = "punycode", "idna"  # They take a time that grows with the square of the length.
-_REFUSED = 401, 403, 404  # of GraceDB's events, those that you may not see do not exist
-_SHORTEST_COOKIE = 8  # characters that are no setting, such as a language
+_SLOW = "punycode", "idna"  # Decoding takes time that grows with the square of the length.
+_REFUSED = 401, 403, 404  # in GraceDB, an event that you may not see does not exist
+_SHORTEST_COOKIE = 8  # characters; shorter ones are settings, such as a language
 
 
 class ErrorAdapter(DescribedAdapter):
     """An adapter whose responses of status 400 or more raise `requests.HTTPError`.
 
-    It saves every caller from writing ``response.raise_for_status()``, and does more. The message
-    has the server's own explanation in it, and what the client knows of a credential that was
-    refused; it is one line without control characters, and without anything that the request
-    carried as a secret. The response is read, so that ``exception.response`` can be used even of a
-    ``stream=True`` request, and the connection is back in the pool. No more than 1 MiB is read, for
-    no longer than the read timeout altogether; then the connection is closed.
+    Callers need not write ``response.raise_for_status()``, and get more. The message includes the
+    server's own explanation, and what the client knows about a refused credential. It is one line
+    without control characters, and without anything secret that the request carried. The response
+    is read, so that ``exception.response`` can be used even with ``stream=True``, and the
+    connection is back in the pool. At most 1 MiB is read, for no longer than the read timeout in
+    total; then the connection is closed.
 
-    The exception is raised by a response hook that comes after every other hook of the request
-    (`requests.Session.send` dispatches the hook list after it has called the adapter), so that
-    challenge-response authentication, such as `requests.auth.HTTPDigestAuth`, has answered first.
-    Called without a session, the adapter raises nothing. Cookies that come with an error are in
+    The exception is raised by a response hook that runs after all other hooks of the request
+    (`requests.Session.send` dispatches the hook list after it has called the adapter). So
+    challenge-response authentication, such as `requests.auth.HTTPDigestAuth`, answers first. Called
+    without a session, the adapter raises nothing. Cookies that come with an error are in
     ``exception.response.cookies``, not in ``session.cookies``, which a hook cannot reach.
 
     Parameters
@@ -57,7 +57,7 @@ class ErrorAdapter(DescribedAdapter):
     def build_response(
         self, req: PreparedRequest, resp: Any, *args: Any, **kwargs: Any
     ) -> Response:
-        """Build the response, and see to it that an error is raised, at once or after redirects."""
+        """Build the response, and have an error raised, at once or after redirects."""
         response = super().build_response(req, resp, *args, **kwargs)
         if response.status_code >= 400:
             if raise_for_status not in req.hooks["response"]:
@@ -76,21 +76,21 @@ class _Hop(NamedTuple):
 class RedirectRecord:
     """A response hook that knows which redirects led to a response.
 
-    requests tells no hook, and puts the history of a response together when the hooks are done. It
-    copies the hooks along with the request on each redirect, but a prepared request, hooks
-    included, may also be sent again, and by several threads at once.
+    requests tells no hook, and sets the history of a response only after the hooks are done. It
+    copies the hooks along with the request on each redirect. But a prepared request, including its
+    hooks, may also be sent again, even by several threads at once.
     """
 
     def __init__(self) -> None:
         self._thread = threading.local()
 
     def __reduce__(self) -> tuple[type[RedirectRecord], tuple[()]]:
-        # A response, or the exception that holds it, pickles; what a thread does at the moment is
-        # of no use elsewhere.
+        # A response, or the exception that holds it, can be pickled; the current state of a thread
+        # is of no use elsewhere.
         return type(self), ()
 
     def __call__(self, response: Response, **kwargs: Any) -> None:
-        """See every response to the request, as requests calls its hooks.
+        """Record every response to the request, as a response hook of requests.
 
         Parameters
         ----------
@@ -99,21 +99,21 @@ class RedirectRecord:
             The parameters of the request.
         """
         redirects = self.redirects(response)
-        # A look at the status is cheaper than one at the headers.
+        # Checking the status is cheaper than checking the headers.
         if response.status_code >= 300 and (redirects or response.is_redirect):
-            # Now, since requests takes another history for that of a redirect later.
+            # Now, because requests gives a redirect another history later.
             requests = [*self.requests(response), *_requests(response)]
             self._thread.last = _Hop(response, redirects, requests)
         else:
             self._thread.last = None
 
     def redirects(self, response: Response) -> list[Response]:
-        """Get the redirects that led to a response, the oldest first, as requests' history.
+        """Get the redirects that led to a response, oldest first, as in requests' history.
 
         Parameters
         ----------
         response : requests.Response
-            That of this moment in this thread.
+            The one that this thread is handling now.
 
         Returns
         -------
@@ -127,12 +127,12 @@ class RedirectRecord:
         return [*last.redirects, last.response] if _is_followed(last, response) else []
 
     def requests(self, response: Response) -> list[PreparedRequest]:
-        """Get the requests that led to a response, but for its own.
+        """Get the requests that led to a response, except its own.
 
         Parameters
         ----------
         response : requests.Response
-            That of this moment in this thread.
+            The one that this thread is handling now.
 
         Returns
         -------
@@ -147,7 +147,7 @@ def _is_followed(last: _Hop, response: Response) -> bool:
         return False
     if last.redirects:
         return response.request is not last.redirects[0].request
-    # Only where it does not follow the first one does requests set `next` (requests 2.34).
+    # requests sets `next` only where it does not follow the first redirect (requests 2.34).
     return last.response.next is None and response.request is not last.response.request
 
 
@@ -157,7 +157,7 @@ def raise_for_status(response: Response, **kwargs: Any) -> None:
     Parameters
     ----------
     response : requests.Response
-        Its body is read, and its connection is free afterwards, or closed; see `ErrorAdapter`.
+        Its body is read; its connection is then free, or closed. See `ErrorAdapter`.
     **kwargs
         The parameters of the request, which every response hook gets.
 
@@ -165,10 +165,11 @@ def raise_for_status(response: Response, **kwargs: Any) -> None:
     ------
     requests.HTTPError
         The message is that of `requests.Response.raise_for_status`, followed by the explanation in
-        the body: a text, or that of a JSON answer of Django REST framework, or of RFC 9457. After
-        401, 403 and 404 comes what is known of the credential: what the first hook says that has a
-        method ``explain``, which is called with the response and returns a `str`, or None if it
-        has nothing to say; or, but for 404, that there was none.
+        the body: a text, or that in a JSON answer of Django REST framework, or of RFC 9457. After
+        401, 403 and 404 comes what is known about the credential. Hooks with a method ``explain``
+        are asked in turn until one answers: the method is called with the response, and returns a
+        `str`, or None if it has nothing to say. If none answers, and except for 404, the message
+        says if there was no credential.
     """
     if response.status_code < 400:
         return
@@ -197,13 +198,13 @@ def redirects_before(response: Response) -> list[Response]:
     Returns
     -------
     list of requests.Response
-        The oldest first.
+        Oldest first.
     """
     return next(filter(None, (record.redirects(response) for record in _records(response))), [])
 
 
 def redaction_for(response: Response, **kwargs: Any) -> Redaction:
-    """Get what takes the secrets of a request, and of those that led to it, out of a text.
+    """Get the redaction for the secrets of a request, and of those that led to it.
 
     Parameters
     ----------
@@ -228,7 +229,7 @@ def _records(response: Response) -> Iterator[RedirectRecord]:
 
 
 def _requests(response: Response) -> list[PreparedRequest]:
-    """Get the requests of a response, those included that were rejected and sent again."""
+    """Get the requests of a response, including those that were rejected and sent again."""
     return [answer.request for answer in (*response.history, response)]
 
 
@@ -238,7 +239,7 @@ def _message_of_requests(response: Response) -> str:
     except HTTPError as error:
         message = str(error)
     else:
-        # requests takes a status of 600 or more for a success.
+        # requests takes a status of 600 or more for success.
         message = f"{response.status_code} Unknown Status for url: {response.url}"
     return message.replace(response.url, _without_userinfo(response.url))
 
@@ -256,7 +257,7 @@ def _explanation(response: Response, body: bytes) -> str:
             return "; ".join(_first(_phrases(json.loads(body))))
         except (ValueError, RecursionError):
             pass  # It is shown as it is.
-    # requests takes text without a charset for ISO-8859-1, a default that RFC 9110 dropped.
+    # requests reads text without a charset as ISO-8859-1, a default that RFC 9110 dropped.
     is_declared = "charset" in content_type.lower()
     is_text = is_json or media_type.startswith("text/")
     text = _text(body, is_declared and response.encoding or "utf-8", is_text)
@@ -273,7 +274,7 @@ def _first(phrases: Iterator[str]) -> Iterator[str]:
 
 
 def _phrases(answer: Any) -> Iterator[str]:
-    """Find the explanation in an answer of Django REST framework, or of one that does likewise."""
+    """Find the explanation in an answer of Django REST framework, or one like it."""
     if isinstance(answer, dict):
         names = ("detail", "error", "errors", "message", "warnings")
         said = [answer[name] for name in names if answer.get(name)]
@@ -295,7 +296,7 @@ def _leaves(answer: Any, *names: str) -> Iterator[str]:
 
 
 def _text(body: bytes, encoding: str, is_text: bool) -> str:
-    """Decode a body; what is no text, and does not claim to be, is nothing."""
+    """Decode a body; return nothing if it is not text, and does not claim to be."""
     if encoding.lower() in _SLOW:
         encoding = "utf-8"
     try:
@@ -307,7 +308,7 @@ def _text(body: bytes, encoding: str, is_text: bool) -> str:
 
 
 def _hint(response: Response, certificate: Any) -> str | None:
-    """Tell what is known of a credential that was refused."""
+    """Tell what is known about a credential that was refused."""
     if response.status_code not in _REFUSED:
         return None
     for hook in response.request.hooks["response"]:
@@ -321,7 +322,7 @@ def _hint(response: Response, certificate: Any) -> str | None:
 
 
 def _secrets(request: PreparedRequest) -> Iterator[str]:
-    """Find what a request carried that others must not see."""
+    """Find the secrets that a request carried."""
     for name in ("Authorization", "Proxy-Authorization"):
         yield from _credentials(_native(request.headers.get(name, "")))
     yield get_auth_from_url(request.url or "")[1]
@@ -338,7 +339,7 @@ def _credentials(header: str) -> Iterable[str]:
     try:
         decoded = b64decode(credential)
     except ValueError:
-        return [credential]  # not of our making: nothing more is known of it
+        return [credential]  # not of our making: nothing more is known about it
     pairs = [decoded.decode(encoding, "replace") for encoding in ("utf-8", "latin-1")]
     return [credential, *pairs, *(pair.partition(":")[2] for pair in pairs)]
 

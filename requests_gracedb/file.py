@@ -1,4 +1,4 @@
-"""Files of a form have a media type, and none of them gets lost."""
+"""Files in a form get a media type, and none gets lost."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _CONTENT_TYPE = re.compile(rb"\r\nContent-Type:", re.IGNORECASE)
 class FileAdapter(DescribedAdapter):
     """An adapter for forms with files.
 
-    - A `FormData` body gets the Content-Type header that belongs to it.
-    - The files of requests' ``files=`` get a media type, guessed from their names, where none was
-      given.
-    - requests leaves out a file whose content is None without a word. When no file is left, the
-      request fails before anything is sent. (Of one file among others that was left out, there is
-      no trace; `FormData` reads such files from disk.)
+    - A `FormData` body gets its Content-Type header.
+    - Files that are passed with requests' ``files=`` get a media type guessed from their names if
+      none was given.
+    - requests silently leaves out a file whose content is None. If no file is left, the request
+      fails before anything is sent. (One file left out among others leaves no trace; `FormData`
+      reads such files from disk.)
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class FileAdapter(DescribedAdapter):
         Raises
         ------
         ValueError
-            The request has a form that was made from ``files=``, but no file in it.
+            The request has a form that was made from ``files=``, but contains no file.
         """
         super().add_headers(request, **kwargs)
         body = request.body
@@ -73,7 +73,7 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
     view = memoryview(body)
     has_file = False
     end = len(body)
-    # From the last part to the first: rfind takes half the time of find, or less (CPython 3.13).
+    # From the last part to the first: rfind takes at most half the time of find (CPython 3.13).
     next_part = body.rfind(delimiter)
     while next_part > 0:
         part = body.rfind(delimiter, 0, next_part)
@@ -96,7 +96,7 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
 
 
 class Pieces:
-    """A large body, which takes longer to put together than to look through for what it lacks."""
+    """A large body, which takes longer to join than to search for what it lacks."""
 
     is_repeatable = True
 
@@ -114,5 +114,5 @@ class Pieces:
         return iter(self._pieces)
 
     def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
-        # A memoryview does not pickle, and who loads it need not have this class.
+        # A memoryview does not pickle, and whoever loads the pickle need not have this class.
         return bytes, (bytes(self),)

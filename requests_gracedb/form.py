@@ -1,4 +1,4 @@
-"""Forms with files, declared at once and streamed when they are sent."""
+"""Forms with files, declared up front and streamed when sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.
 _FIELD_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # RFC 9110, section 5.5
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_LONGEST_PATH = 4096  # characters, of which a longer text need not be looked for on disk
+_LONGEST_PATH = 4096  # characters; a longer text need not be looked for on disk
 _PATH_AS_TEXT = (
     "a str in files is the content of a file, but this one is the name of a file on disk, which is "
     "not sent: pass a path object, or the tuple (name,)"
@@ -31,13 +31,13 @@ Fields = Union[Mapping[str, Any], Iterable[tuple[str, Any]]]
 
 
 class FormData:
-    """A multipart/form-data body (RFC 7578), to pass as ``data=`` of a request.
+    """A multipart/form-data body (RFC 7578), to pass as ``data=`` with a request.
 
-    It is made of what requests takes as ``data=`` and ``files=``, and of files on disk. The content
-    of files is read while it is sent, never as a whole; the form has a length nevertheless, which
-    requests sends as Content-Length, and can be sent any number of times, also at once: after a
-    redirect, a retry, or a 401, and by several threads. Filenames and field names are encoded as
-    browsers do (WHATWG HTML, "multipart form data").
+    It is made from what requests takes as ``data=`` and ``files=``, and from files on disk. Files
+    are read while they are sent, never as a whole. The form still has a length, which requests
+    sends as Content-Length. It can be sent any number of times: after a redirect, a retry or a
+    401, and by several threads at once. Filenames and field names are encoded as browsers do
+    (WHATWG HTML, "multipart form data").
 
     `FileAdapter` sets the Content-Type header. With any other adapter, pass
     ``headers={"Content-Type": form.content_type}``.
@@ -51,25 +51,24 @@ class FormData:
         Field names and files. A file is one of
 
         - a path object (`os.PathLike`), read from disk;
-        - a file open for reading, sent from its position on, which stays where it is; what is no
-          regular file of bytes nor ``io.BytesIO``, such as a pipe, a file of text, or one that
-          decompresses what it reads, is copied to a temporary file here;
+        - a file open for reading, sent from its current position, which does not change; anything
+          but a regular file of bytes or ``io.BytesIO``, such as a pipe, a text file, or one that
+          decompresses what it reads, is copied to a temporary file when the form is made;
         - `bytes` or `str` (sent as UTF-8): the content itself;
-        - a tuple ``(filename, content, content_type, headers)`` of which the last three may be
-          missing or None. The content is any of the above. Without content the filename is a path,
-          read from disk, or the `str` ``"-"``, standard input. ``headers`` is a mapping of further
-          headers of this part;
-        - a list of the above, several files in one field. (A list that starts with a `str` or None
-          is taken for a tuple, as requests does.)
+        - a tuple ``(filename, content, content_type, headers)``; the last three may be missing or
+          None. The content is any of the above. Without content, the filename is a path, read from
+          disk, or the `str` ``"-"``, standard input. ``headers`` is a mapping of further headers
+          for this part;
+        - a list of the above: several files in one field. (As in requests, a list that starts with
+          a `str` or None is taken for a tuple.)
 
-        Where no content type is given, it is guessed from the filename, in the same way on every
+        If no content type is given, it is guessed from the filename, in the same way on every
         machine.
     progress : callable, optional
-        Called with a number of bytes each time that many are about to be handed on, and with a
-        negative number when that many must be sent again: what ``tqdm.update`` takes. It counts for
-        one request at a time. An exception that it raises ends the request before the form is
-        whole; what urllib3 would take for a fault of the connection is the cause of a
-        `RuntimeError` then.
+        Called with the number of bytes that are about to be handed on, and with a negative number
+        when that many must be sent again, as ``tqdm.update`` expects. It counts for one request at
+        a time. If it raises an exception, the request ends before the form is complete. One that
+        urllib3 would take for a connection fault becomes the cause of a `RuntimeError`.
 
     Attributes
     ----------
@@ -81,27 +80,27 @@ class FormData:
     OSError
         A file cannot be read, or not to its end.
     ValueError
-        A name, content type or part header could break the form, a file has neither name nor
-        content, or there is nothing in standard input, or nothing left in an open file that can be
-        read once only.
+        A name, content type or part header could break the form; a file has neither name nor
+        content; there is nothing in standard input; or nothing is left in an open file that can be
+        read only once.
     TypeError
-        A file is of no such type, or a value of ``data`` is a path or an open file.
+        A file is of another type, or a value of ``data`` is a path or an open file.
 
     Warns
     -----
     UserWarning
-        A `str` in ``files`` is the name of a file on disk, and is sent as the content of one.
+        A `str` in ``files`` is the name of a file on disk, but is sent as content.
 
     Notes
     -----
-    A file on disk is opened anew each time that the form is sent. When it is no longer the file
-    that it was when the form was made (device, inode, size, and time of modification; the latter
-    two after a pickle), iterating raises `RuntimeError` naming the file, before the closing
-    boundary: requests then closes the connection, and the server sees an incomplete request. It is
-    no `OSError`, which urllib3 would take for a fault of the connection.
+    A file on disk is opened anew each time the form is sent. If it is no longer the file that it
+    was when the form was made (device, inode, size and modification time; only the latter two after
+    a pickle), iterating raises a `RuntimeError` that names the file, before the closing boundary.
+    requests then closes the connection, and the server sees an incomplete request. It is not an
+    `OSError`, which urllib3 would take for a connection fault.
 
-    A form pickles, without ``progress``, unless an open file is in it. Files on disk are read where
-    the pickle is loaded.
+    A form can be pickled, without ``progress``, unless it holds an open file. Files on disk are
+    read where the pickle is loaded.
 
     Examples
     --------
@@ -109,7 +108,7 @@ class FormData:
     >>> session.post("https://gracedb.ligo.org/api/events/", data=form)
     """
 
-    #: The body can be sent again, as `RetryAdapter` asks.
+    #: Tells `RetryAdapter` that the body can be sent again.
     is_repeatable = True
 
     def __init__(
@@ -134,12 +133,12 @@ class FormData:
         self._handed_on = 0
 
     def __repr__(self) -> str:
-        # With the boundary in it, no two forms look the same, which a cache may go by.
+        # With the boundary, no two forms look the same, even to a cache that compares this.
         boundary = self.content_type.rpartition("=")[2]
         return f"<FormData {boundary}: {len(self._fields)} parts, {self._length} bytes>"
 
     def __getstate__(self) -> dict[str, Any]:
-        # An exception takes the form along to another process; a progress bar cannot follow.
+        # An exception may take the form to another process, where a progress bar cannot follow.
         return {**self.__dict__, "_progress": None}
 
     def __len__(self) -> int:
@@ -158,13 +157,13 @@ class FormData:
             _call(progress, -self._handed_on)
             self._handed_on = 0
         for block in self._blocks():
-            # Before the block has left: when it fails, what the server has is not a whole form.
+            # Before the block is sent: if this fails, the server does not have a whole form.
             _call(progress, len(block))
             self._handed_on += len(block)
             yield block
 
     def _blocks(self) -> Iterator[bytes]:
-        """Put small pieces together: a block is a write, and a small form is one."""
+        """Join small pieces: each block is one write, and so is a small form."""
         pending: list[bytes] = []
         size = 0
         for piece in self._pieces():
@@ -187,8 +186,7 @@ class FormData:
 def guess_content_type(filename: str) -> str:
     """Guess the media type of a file from its name.
 
-    It depends on the name and the version of Python alone, not on the tables that the machine may
-    have.
+    The result depends only on the name and the version of Python, not on the tables of the machine.
 
     Parameters
     ----------
@@ -197,9 +195,9 @@ def guess_content_type(filename: str) -> str:
     Returns
     -------
     str
-        ``application/octet-stream`` where the name tells nothing.
+        ``application/octet-stream`` if the name tells nothing.
     """
-    # With a directory in front no name is a URL: guess_type would read a/b out of "data:a/b,".
+    # With a directory in front, no name is a URL: guess_type would read a/b from "data:a/b,".
     content_type, encoding = _mime_types().guess_type("./" + filename)
     if encoding is not None:
         return "application/gzip" if encoding == "gzip" else f"application/x-{encoding}"
@@ -210,7 +208,7 @@ def _call(progress: Callable[[int], object], count: int) -> None:
     try:
         progress(count)
     except (OSError, HTTPException, HTTPError) as error:
-        # urllib3 would take it for a fault of the connection.
+        # urllib3 would take it for a connection fault.
         raise RuntimeError(f"progress failed: {error}") from error
 
 
@@ -234,7 +232,7 @@ def _data_fields(data: Fields | None) -> Iterator[_Field]:
 def _refuse_file(name: str, value: Any) -> None:
     if isinstance(value, os.PathLike) or hasattr(value, "read"):
         raise TypeError(
-            f"the value of field {name!r} is a file, of which data would send the name or the "
+            f"the value of field {name!r} is a file, and data would send only its name or its "
             "lines: pass it in files"
         )
 
@@ -247,7 +245,7 @@ def _file_fields(files: Fields | None) -> Iterator[_Field]:
 
 def _pairs(fields: Fields | None) -> Iterable[tuple[str, Any]]:
     if isinstance(fields, (str, bytes)):
-        raise ValueError("data and files of a form are mappings or pairs, not text")
+        raise ValueError("data and files of a form must be mappings or pairs, not text")
     return fields.items() if isinstance(fields, Mapping) else fields or ()
 
 
@@ -263,7 +261,7 @@ def _file_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
     if not isinstance(file, (tuple, list)):
         return guess_filename(file) or name, file, None, None
     if not 1 <= len(file) <= 4:
-        raise ValueError(f"the file of field {name!r} has {len(file)} items, and not 1 to 4")
+        raise ValueError(f"the file of field {name!r} has {len(file)} items, not 1 to 4")
     filename, content, content_type, headers = (*file, None, None, None)[:4]
     if filename is None and content is None:
         raise ValueError(f"the file of field {name!r} has neither a filename nor content")
@@ -338,5 +336,5 @@ def _quoted(name: str | bytes) -> str:
     """Encode a name as browsers do: WHATWG HTML, "multipart/form-data encoding algorithm"."""
     text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", os.fsdecode(name))
     if "\0" in text:
-        raise ValueError(f"{text!r} has a NUL in it: no parser of forms could read it back")
+        raise ValueError(f"{text!r} contains a NUL, which no form parser could read back")
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""Which credential a request gets, and why not another: ``python -m requests_gracedb``."""
+"""Which credential a request gets, and why no other: ``python -m requests_gracedb``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .errors import redaction_for
 
 _PATIENCE = 2  # seconds
 _API = re.compile(r".*?/api/(?:v\d+/)?")
-_NOBODY = "the server takes us for nobody"
+_NOBODY = "the server treats us as anonymous"
 
 
 def info(url: str | None = None) -> dict[str, Any]:
-    """Gather what matters when authentication does not work, in the manner of `requests.help.info`.
+    """Gather what matters when authentication does not work, like `requests.help.info`.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def info(url: str | None = None) -> dict[str, Any]:
     Returns
     -------
     dict
-        The versions of what is installed, and what `GraceDBAuth.describe` tells. No secrets.
+        The installed versions, and what `GraceDBAuth.describe` returns. No secrets.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def info(url: str | None = None) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print `info`, and ask the server whom it takes us for, if that is wanted.
+    """Print `info`, and on request ask the server who it thinks we are.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 if there is a credential to use, and the server did not take us for
-        nobody; 1 if not. Bad usage exits with 2.
+        The exit status: 0 if there is a credential to use, and the check, if any, found nothing
+        wrong; 1 if not. Bad usage exits with 2.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -94,22 +94,22 @@ def _parser() -> argparse.ArgumentParser:
         "requests-gracedb",
         description="Tell which credential a request gets, and why. No secret is shown.",
         epilog="Exit status: 0, there is a credential, and --check found nothing wrong; 1, there "
-        "is none, it cannot be used, or the server takes us for nobody; 2, bad usage.",
+        "is none, it cannot be used, or the server treats us as anonymous; 2, bad usage.",
     )
     parser.add_argument("url", nargs="?", help="a URL of the server")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--check", action="store_true", help="ask the server whom it takes us for, without retries"
+        "--check", action="store_true", help="ask the server who it thinks you are, without retries"
     )
     parser.add_argument("--version", action="version", version=f"requests-gracedb {__version__}")
     return parser
 
 
 def _check(url: str) -> tuple[list[str], str | None]:
-    """Ask the server; get what it answered, and what is wrong."""
+    """Ask the server; return what it answered, and what is wrong."""
     answers: list[str] = []
     with requests.Session() as session:
-        # An answer soon, or none.
+        # A quick answer, or none.
         adapter = GraceDBAdapter(timeout=_PATIENCE, max_retries=0)
         session.mount("https://", adapter)
         session.mount("http://", adapter)
@@ -120,7 +120,7 @@ def _check(url: str) -> tuple[list[str], str | None]:
             if "user-info" in links:
                 response = _get(session, links["user-info"])
                 user = response.json()
-                # In JSON, no control character gets to the terminal.
+                # In JSON, no control character reaches the terminal.
                 answers += _status(response), redaction_for(response)(json.dumps(user))
                 return answers, None if _is_somebody(user) else _NOBODY
             if "events" not in links:
@@ -135,19 +135,19 @@ def _check(url: str) -> tuple[list[str], str | None]:
 
 
 def _get(session: requests.Session, url: str) -> requests.Response:
-    """Get a page, of which no more is read, and for no longer, than of an error."""
+    """Get a page, reading no more of it, and for no longer, than of an error."""
     response = session.get(url, stream=True)
     read_body(response)
     return response
 
 
 def _status(response: requests.Response) -> str:
-    # Without the reason phrase, in which a server may say anything.
+    # Without the reason phrase, which may say anything.
     return f"GET {shown(response.url)}: {response.status_code}"
 
 
 def _links(session: requests.Session, url: str) -> dict[str, str]:
-    """Get what the root of the API lists, of its own origin."""
+    """Get the links that the API root lists, within its own origin."""
     origin = Origin.of(url)
     within = _API.match(urlsplit(url).path)
     try:
@@ -159,7 +159,7 @@ def _links(session: requests.Session, url: str) -> dict[str, str]:
             raise
         return {}
     except (ValueError, LookupError, TypeError, AttributeError):
-        return {}  # It is no GraceDB.
+        return {}  # It is not a GraceDB.
 
 
 def _is_refused(error: requests.HTTPError) -> bool:
@@ -167,7 +167,7 @@ def _is_refused(error: requests.HTTPError) -> bool:
 
 
 def _without_query(error: OSError | ValueError) -> str:
-    """Tell what went wrong, without the queries of URLs, which may be secrets."""
+    """Tell what went wrong, without the queries of URLs, which may be secret."""
     return re.sub(r"\?\S+", "", str(error))
 
 
@@ -183,7 +183,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     if facts["token"] is not None:
         yield "\nToken (its signature is not verified here):"
         for name, value in facts["token"].items():
-            # In JSON, no control character of a claim gets to the terminal.
+            # In JSON, no control character of a claim reaches the terminal.
             yield f"  {name.replace('_', ' ')}: {json.dumps(value)}"
     if "check" in facts:
         yield "\nCheck:"
@@ -193,5 +193,5 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    """Escape what a file name may do to the terminal, or the terminal cannot show."""
+    """Escape what could affect the terminal in a file name, or what it cannot show."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

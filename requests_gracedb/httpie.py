@@ -18,9 +18,9 @@ class GraceDBPlugin(AuthPlugin):  # type: ignore[misc]
     ``-a`` is optional, and names a token file. HTTPie loads this module by its entry point;
     ``import requests_gracedb`` does not import it.
 
-    It authenticates, and leaves everything else to HTTPie. With ``--follow``, a redirect is
-    treated as requests does: another origin gets nothing of this credential, and netrc's comes in
-    place of it where there is one for the host. HTTPie has ``--check-status`` for errors.
+    It authenticates, and leaves everything else to HTTPie. With ``--follow``, redirects are handled
+    as in requests: another origin does not get this credential, and netrc's replaces it if there is
+    one for the host. For errors, HTTPie has ``--check-status``.
 
     Examples
     --------
@@ -45,8 +45,8 @@ class GraceDBPlugin(AuthPlugin):  # type: ignore[misc]
 class _Auth(AuthBase):
     """Look for the credential when the request is made.
 
-    HTTPie gives a message and an exit status for what a request raises, but a traceback for what
-    comes before it.
+    HTTPie shows a message and an exit status for what a request raises, but a traceback for what is
+    raised before.
     """
 
     def __init__(self, token: str | None) -> None:
@@ -55,7 +55,7 @@ class _Auth(AuthBase):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         if self._token is not None and ":" in self._token and not os.path.exists(self._token):
             raise ValueError(
-                "-a takes the name of a token file here, not a user name and a password: these go "
-                "with -A basic"
+                "-a takes the name of a token file here, not a user name and a password: use "
+                "-A basic for those"
             )
         return GraceDBAuth(request.url, self._token)(request)

@@ -1,4 +1,4 @@
-"""What is secret does not show in a text, in whatever encoding a server has put it there."""
+"""Keep secrets out of a text, in whatever encoding a server has put them there."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 # What an escape begins with, and what it looks like. One encoding at a time: in "password=ab%2Fc"
-# the equals sign is no part of an escape.
+# the equals sign is not part of an escape.
 _ENCODINGS = {
     # Percent-encoded.
     "%": r"% (?P<byte> [0-9a-f]{2}) | (?P<plain> [!-$&-~]+)",
     # HTML.
     "&": r"(?P<entity> & \#? \w+ ;?) | (?P<plain> [!-%'-~]+)",
-    # JSON, and what Python and others make of bytes.
+    # JSON, and how Python and others show bytes.
     "\\": r"\\u (?P<code> [0-9a-f]{4}) | \\x (?P<byte> [0-9a-f]{2}) | \\[bfnrt]"
     r"| \\ (?P<escaped> .) | (?P<plain> [!-\[\]-~]+)",
     # Quoted-printable.
     "=": r"= (?P<byte> [0-9a-f]{2}) | = \s+ | (?P<plain> [!-<>-~]+)",
-    # None, but for a line that was broken in the middle of a secret.
+    # None, except that a line may be broken in the middle of a secret.
     "": r"(?P<plain> [!-~]+)",
 }
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
-_LONGEST_ENTITY = 64  # characters; Python refuses to read a number of more than 4300 digits
-_SHORTEST = 4  # characters of base64 that are no coincidence
+_LONGEST_ENTITY = 64  # characters; Python refuses to read a number with more than 4300 digits
+_SHORTEST = 4  # characters of base64; fewer may be a coincidence
 
 
 class Redaction:
-    """What takes secrets out of a text.
+    """A callable that removes secrets from a text.
 
     It finds them as they are, percent-encoded, with the escapes of HTML, JSON and quoted-printable,
-    broken into lines, and in base64, as such or as part of something longer.
+    broken across lines, and in base64, alone or as part of something longer.
 
     Parameters
     ----------
     secrets : iterable of str
-        Such as tokens and passwords. Empty ones are none.
+        Such as tokens and passwords. Empty ones do not count.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -46,7 +46,7 @@ class Redaction:
         self._traces = {trace for secret in self._secrets for trace in _traces(secret)}
 
     def __call__(self, text: str) -> str:
-        """Get the text in one line, without secrets and control characters.
+        """Get the text on one line, without secrets or control characters.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class Redaction:
         Returns
         -------
         str
-            Three asterisks are in the place of each secret.
+            With three asterisks in place of each secret.
         """
         for secret in self._secrets:
             text = text.replace(secret, "***")
@@ -93,18 +93,18 @@ def shown_url(url: str) -> str:
 @lru_cache
 def _encoding(escapes: str) -> re.Pattern[str]:
     return re.compile(
-        # What is invisible is nothing: a line may have been broken in the middle of a secret.
+        # Invisible characters do not count: a line may be broken in the middle of a secret.
         rf"{escapes} | [\s\x00-\x1f\x7f]+ | (?P<character>.)",
         re.IGNORECASE | re.VERBOSE | re.DOTALL,
     )
 
 
 def _traces(secret: str) -> Iterator[bytes]:
-    """Tell what a text with the secret in it has when it is decoded."""
+    """Tell what a decoded text contains if the secret is in it."""
     for encoding in ("utf-8", "latin-1"):
         try:
             yield from _in_base64(secret.encode(encoding))
-            for text in (secret, secret.replace(" ", "+")):  # as a form has it
+            for text in (secret, secret.replace(" ", "+")):  # as in a form
                 if visible := _visible(text):
                     yield visible.encode(encoding)
         except UnicodeEncodeError:
@@ -122,7 +122,7 @@ def _in_base64(secret: bytes) -> Iterator[bytes]:
 
 
 def _decode(source: str, encoding: re.Pattern[str]) -> tuple[bytes, list[int], list[int]]:
-    """Undo an encoding, and tell for each byte where in the text it begins and ends."""
+    """Undo an encoding, and tell where in the text each byte begins and ends."""
     decoded = bytearray()
     starts: list[int] = []
     ends: list[int] = []
@@ -151,14 +151,14 @@ def _decode_token(token: re.Match[str]) -> bytes:
     if kind == "code":
         text = chr(int(text, 16))
     elif kind == "entity":
-        import html  # It is large, and few errors have an entity in them.
+        import html  # It is large, and few errors contain an entity.
 
         text = html.unescape(text) if len(text) <= _LONGEST_ENTITY else text
     return _visible(text).encode("utf-8", "surrogatepass")
 
 
 def _visible(text: str) -> str:
-    """Get the characters that can be seen: a token has no others."""
+    """Get the visible characters: a token has no others."""
     if text.isascii() and text.isprintable() and " " not in text:
         return text
     return "".join(c for c in text if c.isprintable() and not c.isspace())

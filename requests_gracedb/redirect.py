@@ -1,4 +1,4 @@
-"""An upload that got lost in a redirect is an error."""
+"""An upload that is lost in a redirect is an error."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}  # RFC 9110, section 9.2.1
 class RedirectAdapter(DescribedAdapter):
     """An adapter that raises `requests.HTTPError` when a redirect has swallowed an upload.
 
-    requests follows a 301 or 302 to a POST, and a 302 to PUT, PATCH or DELETE, with a GET, without
-    the body, as browsers do (RFC 9110, section 15.4); a 301 to PUT, PATCH or DELETE with the same
-    method, but without the body as well; and a 307 or 308 with what is left of a generator, which
-    is nothing. What comes back is some page, often with
-    status 200, and the upload is lost: GraceDB answers so to a POST whose URL lacks the slash at
-    the end, others redirect to a page to log in. The exception has the redirect as ``.response``,
-    and its message names both URLs. A response hook raises it, which travels along: it does not
-    matter which adapter sends the second request.
+    requests follows a 301 or 302 after a POST, and a 302 after PUT, PATCH or DELETE, with a GET
+    without the body, as browsers do (RFC 9110, section 15.4). It follows a 301 after PUT, PATCH or
+    DELETE with the same method, but also without the body. It follows a 307 or 308 with what is
+    left of a generator, which is nothing. What comes back is some page, often with status 200, and
+    the upload is lost. GraceDB redirects a POST like this if its URL lacks the final slash; others
+    redirect to a login page. The exception has the redirect as ``.response``, and its message names
+    both URLs. It is raised by a response hook that travels along, so it does not matter which
+    adapter sends the second request.
 
-    A 303 says that the request has been dealt with, and 307 and 308 keep method and body: they are
-    followed as ever, but for a generator. So are all redirects of a GET, and with
-    ``allow_redirects=False`` the caller gets the redirect.
+    A 303 says that the request has been dealt with, and a 307 or 308 keeps method and body. These
+    are followed as usual, except a 307 or 308 with a generator as the body. So are all redirects of
+    a GET. With ``allow_redirects=False``, the caller gets the redirect.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class RedirectAdapter(DescribedAdapter):
     """
 
     def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
-        """Add the response hook to a request that is more than a question."""
+        """Add the response hook to a request that is not just a question."""
         super().add_headers(request, **kwargs)
         if request.method not in _SAFE:
             hooks = request.hooks["response"]
@@ -67,12 +67,12 @@ class _UploadGuard(RedirectRecord):
 
 
 def _is_lost(redirect: Response, following: PreparedRequest) -> bool:
-    """Tell whether what a request was to do is not in the one that follows a redirect."""
+    """Tell whether following a redirect has lost what a request was to do."""
     upload = redirect.request
-    if redirect.status_code in (307, 308):  # The same again, of which nothing may be left.
+    if redirect.status_code in (307, 308):  # The same again, but nothing may be left of it.
         return isinstance(upload.body, Iterator) and not is_repeatable(upload)
     if redirect.status_code == 303 or upload.method == "GET":
-        return False  # A 303 means the GET.
+        return False  # A 303 asks for a GET.
     return following.method == "GET" or upload.body is not None and following.body is None
 
 
@@ -81,7 +81,7 @@ def _message(redirect: Response, response: Response) -> str:
     advice = (
         "use the URL with the slash at the end"
         if followed == f"{lost}/"
-        else "use the URL that takes it, or log in, if that is what the redirect is for"
+        else "use the URL that accepts it, or log in if that is what the redirect is for"
     )
     return (
         f"{redirect.status_code} {redirect.reason}: {redirect.request.method} {lost} was "

@@ -1,4 +1,4 @@
-"""What went wrong for the moment is tried again, if it is certain that nothing happens twice."""
+"""Temporary failures are retried, if it is certain that nothing happens twice."""
 
 from __future__ import annotations
 
@@ -62,44 +62,45 @@ class GraceDBRetry(Retry):
     ==============================================  ================  =============================
     what happened                                   methods           what follows
     ==============================================  ================  =============================
-    no connection: refused, reset or timed out      any               again, after a back-off
+    no connection: refused, reset or timed out      any               retry after a back-off
     before the request went out; no such host
-    408, 502, 503, 504; connection dropped after    GET, HEAD,        again, after a back-off
+    408, 502, 503, 504; connection dropped after    GET, HEAD,        retry after a back-off
     the request went out                            OPTIONS, DELETE,
                                                     TRACE
     the same                                        POST, PUT, PATCH  the caller gets it
-    429; 503 with Retry-After from the server       any               again, after Retry-After
+    429; 503 with Retry-After from the server       any               retry after Retry-After
     itself
-    413 with Retry-After, 503 with Retry-After      GET, HEAD,        again, after Retry-After
+    413 with Retry-After, 503 with Retry-After      GET, HEAD,        retry after Retry-After
     from a cache or a gateway                       OPTIONS, DELETE,
                                                     TRACE
     the same                                        POST, PUT, PATCH  the caller gets it
-    Retry-After of more than ``retry_after_limit``  any               the caller gets it
+    Retry-After longer than ``retry_after_limit``   any               the caller gets it
     certificate or TLS failure; read timeout        any               the caller gets it
     ==============================================  ================  =============================
 
-    The methods of the second row are idempotent (RFC 9110, section 9.2.2). So is PUT, but GraceDB
-    makes a new version of an event, and an alert, of each PUT with a body; `RetryAdapter` sends one
-    without a body again as it does DELETE. A POST that may have arrived is never sent again.
+    The methods in the second row are idempotent (RFC 9110, section 9.2.2). So is PUT, but GraceDB
+    makes a new version of an event, and an alert, from each PUT with a body. `RetryAdapter` retries
+    a PUT without a body as it does a DELETE. A POST that may have arrived is never sent again.
 
-    503 with Retry-After says that nothing was done if it comes from GraceDB. Caches answer so for a
-    request that did arrive. Those that name themselves in the answer are known by that: by ``Via``,
-    ``Age``, ``X-Cache``, ``X-Varnish`` and the like, or as ``Server``; so is a proxy that forwards
+    If a 503 with Retry-After comes from GraceDB, nothing was done. Caches answer like this even if
+    the request did arrive. A cache is recognised if it names itself in the answer: in ``Via``,
+    ``Age``, ``X-Cache``, ``X-Varnish`` and the like, or in ``Server``. So is a proxy that forwards
     plain http. One that hides is not.
 
     When the retries are used up, the caller gets the last response, or the exception that requests
-    raises without retries.
+    would raise without retries.
 
     Parameters
     ----------
     total : int, default 5
-        How many times to send a request again at most.
+        The maximum number of retries.
     retry_after_limit : float, default 30
         The longest Retry-After (RFC 9110, section 10.2.3) to wait for, in seconds.
     **kwargs
-        See `urllib3.util.Retry`. By default the back-off is 0, 1, 2, 4 … 30 seconds, and up to half
-        a second more, at random. ``read`` has read timeouts retried as well, as many times, and
-        ``other`` certificate and TLS failures. ``allowed_methods`` are those of the second row.
+        See `urllib3.util.Retry`. By default the back-off is 0, 1, 2, 4 … 30 seconds, plus up to
+        half a second at random. ``read`` has read timeouts retried as well, up to that number, and
+        ``other`` certificate and TLS failures. ``allowed_methods`` defaults to those in the second
+        row.
 
     Examples
     --------
@@ -124,11 +125,11 @@ class GraceDBRetry(Retry):
         return f"{super().__repr__()[:-1]}, retry_after_limit={self.retry_after_limit})"
 
     def new(self, **kw: Any) -> GraceDBRetry:
-        """Make the next of its kind, for `increment`."""
+        """Make the next rule of this kind, for `increment`."""
         return super().new(**{"retry_after_limit": self.retry_after_limit, **kw})
 
     def for_request(self, request: PreparedRequest) -> GraceDBRetry:
-        """Get the rule for a request: a PUT without a body may be sent again as a DELETE may.
+        """Get the rule for a request: a PUT without a body may be retried like a DELETE.
 
         Parameters
         ----------
@@ -137,14 +138,14 @@ class GraceDBRetry(Retry):
         Returns
         -------
         GraceDBRetry
-            This one, if ``allowed_methods`` was given.
+            This rule itself, if ``allowed_methods`` was given.
         """
         if request.method == "PUT" and request.body is None and self.allowed_methods == _IDEMPOTENT:
             return self.new(allowed_methods=_IDEMPOTENT | {"PUT"})
         return self
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        """Tell whether a response is worth another request, as far as its status goes."""
+        """Tell whether a response is worth a retry, judging by its status."""
         did_nothing = status_code == 429 or (
             status_code == 503 and has_retry_after and self.respect_retry_after_header
         )
@@ -153,7 +154,7 @@ class GraceDBRetry(Retry):
         )
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Get Retry-After in seconds, None if there is none or it makes no sense."""
+        """Get Retry-After in seconds; None if it is missing or makes no sense."""
         if not self.respect_retry_after_header:
             return None
         try:
@@ -175,9 +176,10 @@ class GraceDBRetry(Retry):
         Raises
         ------
         urllib3.exceptions.MaxRetryError
-            There is to be none. With ``raise_on_status=False`` urllib3 returns the response then.
+            There is to be no next one. With ``raise_on_status=False``, urllib3 then returns the
+            response.
         Exception
-            ``error``, if it is not to be retried for what it is.
+            ``error``, if errors of its kind are not retried.
         """
         last = self
         if error is not None:
@@ -188,7 +190,7 @@ class GraceDBRetry(Retry):
             method, url, response, error, _pool, _stacktrace
         )
         if response is not None:
-            drain(response)  # urllib3 would read it to its end, and before 2.6 decode it.
+            drain(response)  # urllib3 would read it to its end, and before 2.6 decode it, too.
         return following
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
@@ -203,7 +205,7 @@ class GraceDBRetry(Retry):
     def _log(self, seconds: float) -> None:
         last = self.history[-1]
         _logger.warning(
-            "%s %s: %s; again in %.1f s%s",
+            "%s %s: %s; retrying in %.1f s%s",
             last.method,
             urlsplit(last.url or "").path,
             f"status {last.status}" if last.error is None else _describe(last.error),
@@ -211,22 +213,22 @@ class GraceDBRetry(Retry):
             _how_often(self.total),
         )
 
-    # What urllib3 (2.8) asks has no public names.
+    # urllib3 (2.8) has no public names for what it asks here.
 
     def _is_connection_error(self, err: Exception) -> bool:
-        # urllib3 counts the TCP connection; the TLS handshake and the tunnel come first, too.
+        # urllib3 counts the TCP connection; the TLS handshake and the tunnel also come first.
         return super()._is_connection_error(err) or _is_in_handshake(err)
 
     def _is_read_error(self, err: Exception) -> bool:
-        # urllib3 (2.8) makes a ProxyError of a connection that drops after the request, too.
+        # urllib3 (2.8) also raises a ProxyError for a connection that drops after the request.
         return super()._is_read_error(err) or _is_dropped(err) or isinstance(err, ProxyError)
 
     def _for_error(self, error: Exception) -> GraceDBRetry:
-        """Get the rule that counts what is final by default, if the user has not said otherwise."""
+        """Get the rule that makes some errors final, unless the user has said otherwise."""
         if self.total == 0 or self._is_connection_error(error):
             return self
         if isinstance(error, ReadTimeoutError):
-            # False has the error raised as it is, of which requests makes a ReadTimeout.
+            # False raises the error as it is; requests then turns it into a ReadTimeout.
             return self.new(read=False) if self.read is None else self
         original = error.original_error if isinstance(error, ProxyError) else error
         if isinstance(original, SSLError) and not _is_dropped(original) and self.other is None:
@@ -236,7 +238,7 @@ class GraceDBRetry(Retry):
     def _is_worth_waiting(
         self, method: str | None, response: BaseHTTPResponse, pool: ConnectionPool | None
     ) -> bool:
-        """Tell whether Retry-After, if there is one, is what `is_retry` took it for."""
+        """Tell whether Retry-After, if there is one, means what `is_retry` took it to mean."""
         if "Retry-After" not in response.headers or not self.respect_retry_after_header:
             return True
         retry_after = self.get_retry_after(response)
@@ -254,16 +256,17 @@ _ONCE = GraceDBRetry(0, read=False)
 class RetryAdapter(DescribedAdapter):
     """An adapter that sends a request again when that is safe and may help; see `GraceDBRetry`.
 
-    A body that cannot be sent again, such as that of a generator, is sent once. Each retry is a log
-    record of level WARNING, which says how long it waits, and how many are left after it.
+    A body that cannot be sent again, such as a generator, is sent once. Each retry is logged at
+    level WARNING, with how long it waits, and how many retries are left after it.
 
-    A TLS connection that breaks is a `requests.ConnectionError`, as any that breaks; requests makes
-    an ``SSLError`` of it. A read timeout is a `requests.ReadTimeout`, however many were waited for.
+    A TLS connection that breaks raises `requests.ConnectionError`, like any other that breaks;
+    requests would raise an ``SSLError``. A read timeout raises `requests.ReadTimeout`, however many
+    came before it.
 
     Parameters
     ----------
     max_retries : urllib3.util.Retry or int, default GraceDBRetry()
-        Another rule, or how many times to try again by the rules of urllib3; 0 for never.
+        Another rule, or how many times to retry by the rules of urllib3; 0 for never.
     **kwargs
         See `requests.adapters.HTTPAdapter`.
 
@@ -284,7 +287,7 @@ class RetryAdapter(DescribedAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """Send a request, more than once if need be."""
+        """Send a request, more than once if necessary."""
         kwargs = dict(stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
         rule = self._rule(request)
         adapter = self if rule is self.max_retries else self._with(rule)
@@ -305,7 +308,7 @@ class RetryAdapter(DescribedAdapter):
         return rule.for_request(request) if isinstance(rule, GraceDBRetry) else rule
 
     def _read_whole(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Response:
-        """Send a request again also where the connection drops in the body of the response."""
+        """Send a request; also retry if the connection drops in the body of the response."""
         hooks = request.hooks["response"]
         if restore_elapsed not in hooks:
             hooks.insert(0, restore_elapsed)
@@ -330,8 +333,8 @@ class RetryAdapter(DescribedAdapter):
         return adapter
 
     def _after(self, error: ChunkedEncodingError, response: Response) -> RetryAdapter:
-        """Wait, and get the adapter for the next attempt; raise the error if there is none."""
-        # What is left of the retries after those that were made before the response came.
+        """Wait and return the adapter for the next attempt; raise the error if there is none."""
+        # The retries that are left after those made before the response came.
         max_retries = getattr(response.raw, "retries", None) or self.max_retries
         method, url = response.request.method, response.request.url
         broken = ProtocolError("Connection broken", error)
@@ -344,9 +347,9 @@ class RetryAdapter(DescribedAdapter):
 
 
 def restore_elapsed(response: Response, **kwargs: Any) -> None:
-    """Set ``elapsed`` to the time until the headers were there; a response hook of requests.
+    """Set ``elapsed`` to the time until the headers arrived; a response hook of requests.
 
-    `requests.Session.send` sets it when the adapter is done, which has read the body by then.
+    `requests.Session.send` sets it when the adapter is done, and by then has read the body.
 
     Parameters
     ----------
@@ -358,7 +361,7 @@ def restore_elapsed(response: Response, **kwargs: Any) -> None:
 
 
 def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:
-    """Tell whether an answer may be a proxy's, or says that it is that of a cache or a gateway."""
+    """Tell whether an answer may be from a proxy, or says it is from a cache or a gateway."""
     if getattr(pool, "proxy", None) is not None and pool.scheme == "http":
         return True  # For https, a proxy only makes a tunnel.
     server = response.headers.get("Server", "")
@@ -366,7 +369,7 @@ def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:
 
 
 def _as_it_is(error: requests.ConnectionError) -> requests.RequestException:
-    """Get the exception that tells what happened, where requests has made another one of it."""
+    """Get the exception that tells what happened, if requests turned it into another one."""
     reason = error.args[0] if error.args else None
     if isinstance(reason, MaxRetryError):
         reason = reason.reason
@@ -381,16 +384,16 @@ def _as_it_is(error: requests.ConnectionError) -> requests.RequestException:
 def _how_often(left: int | None) -> str:
     if left is None:
         return ""
-    return f", and up to {left} more if need be" if left else ", for the last time"
+    return f", up to {left} more if needed" if left else ", for the last time"
 
 
 def _describe(error: Exception) -> str:
-    # Not its text, which may have the query of the URL in it.
+    # Not its text, which may contain the URL's query.
     return type(_happened(error) if isinstance(error, ProtocolError) else error).__name__
 
 
 def _happened(error: Exception) -> BaseException:
-    """Get what urllib3 has made an error of its own of: it is its last argument, or its cause."""
+    """Get the error that urllib3 wrapped in its own: its last argument, or its cause."""
     if isinstance(error, ProxyError):
         return _happened(error.original_error)
     last = error.args[-1] if error.args else None
@@ -398,15 +401,15 @@ def _happened(error: Exception) -> BaseException:
 
 
 def _is_dropped(error: Exception) -> bool:
-    """Tell whether a TLS connection broke, which ssl (Python 3.13) takes for a failure of TLS."""
+    """Tell whether a TLS connection broke, which ssl (Python 3.13) takes for a TLS failure."""
     return isinstance(error, SSLError) and isinstance(_happened(error), _DROPPED)
 
 
 def _is_in_handshake(error: Exception) -> bool:
     """Tell whether a connection broke, or timed out, while it was being set up.
 
-    urllib3 (2.8) has the same exceptions for that as for a connection that breaks later. What tells
-    them apart is where that was raised: in `connect`, a public method of its connections.
+    urllib3 (2.8) raises the same exceptions for this as for a connection that breaks later. What
+    tells them apart is where they were raised: in `connect`, a public method of its connections.
     """
     original = error.original_error if isinstance(error, ProxyError) else error
     if isinstance(original, SSLError) and not _is_dropped(original):

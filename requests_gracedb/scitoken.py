@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 _MAXIMUM_SIZE = 64 * 1024  # bytes
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
-# A JSON Web Token, a header, or more than a file system takes for a name.
+# A JSON Web Token, a header, or something too long for a file name.
 _LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}")
-_TMP = "/tmp"  # nosec: that it is this directory is what the specification says
-# Audiences that are any server: that of SciTokens and that of WLCG Common JWT Profiles.
+_TMP = "/tmp"  # nosec: the specification names this directory
+# Audiences that mean any server: those of SciTokens and of WLCG Common JWT Profiles.
 _ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
 _MAXIMUM_SHOWN = 200  # characters
 _ABSENT = "absent"
@@ -47,27 +47,27 @@ Token = Union[str, bytes, "os.PathLike[str]", "SciToken"]
 class SciTokenAuth(CredentialAuth):
     """Bearer authentication (RFC 6750) with a SciToken, or any other bearer token.
 
-    The token is read once, here. With ``auth_reload`` it is read again when it is about to expire,
-    and when a server answers 401 although the file holds another token by now; the request is then
-    repeated. In between, a request costs no input or output. A reload that fails, because the file
-    is being rewritten, say, leaves the token in use and is logged as a warning.
+    The token is read once, when the object is made. With ``auth_reload`` it is read again when it
+    is about to expire, and when a server answers 401; if the file holds another token by then, the
+    request is repeated. In between, a request costs no I/O. If a reload fails, because the file is
+    being rewritten, say, the token stays in use and a warning is logged.
 
     GraceDB does not reject a token that has expired. It ignores it, and answers as if there were
-    none. Such a token is sent nevertheless, and is a warning in the log, once a token.
+    none. Such a token is sent nevertheless, and logged as a warning once per token.
 
-    Claims are read without verifying the signature, which is the server's business.
+    Claims are read without verifying the signature, which is the server's job.
 
-    A pickle of it holds the name of the file, not the token, which is read where the pickle is
+    Its pickle holds the name of the file, not the token; the file is read where the pickle is
     loaded. With `bytes` or a `scitokens.SciToken`, it holds these; a SciToken with a private key
-    does not pickle.
+    cannot be pickled.
 
     Parameters
     ----------
     token : str, os.PathLike, bytes or scitokens.SciToken
-        The name of a file that holds one bearer token and white space at most around it; or a token
-        itself, as `bytes`, or a `scitokens.SciToken`. That is sent as it was serialized; one with a
-        private key is serialized for as long as it was before (600 seconds if it was not), and
-        again before it expires if ``auth_reload`` is set.
+        The name of a file that holds one bearer token, with at most white space around it; or the
+        token itself, as `bytes` or a `scitokens.SciToken`. A SciToken is sent as it was serialized.
+        One with a private key is serialized if it was not (for 600 seconds), and, if
+        ``auth_reload`` is set, again before it expires (for as long as before).
     auth_reload : bool, default False
         Whether to read the token again.
     auth_reload_timeout : float, default 300
@@ -76,10 +76,10 @@ class SciTokenAuth(CredentialAuth):
     Raises
     ------
     OSError
-        The file cannot be read, is no regular file, or another user could have written it.
+        The file cannot be read, is not a regular file, or could have been written by another user.
     ValueError
-        What it holds is not one bearer token, or ``token`` is a `str` that looks like a token. The
-        content is not shown.
+        The content is not one bearer token, or ``token`` is a `str` that looks like a token. The
+        message does not show it.
     TypeError
         ``token`` is none of these.
 
@@ -116,9 +116,9 @@ class SciTokenAuth(CredentialAuth):
 
         They are ``$BEARER_TOKEN``, which holds the token itself; the file ``$BEARER_TOKEN_FILE``;
         the files ``$_CONDOR_CREDS/*.use``, in the order of their names; and the files
-        ``$XDG_RUNTIME_DIR/bt_u$UID`` and ``/tmp/bt_u$UID``. The first token that fits is taken. One
-        that has expired, or whose audience is another server than that of ``url``, is passed over,
-        as is a file that is not there or not readable, and one in ``/tmp`` that another user made.
+        ``$XDG_RUNTIME_DIR/bt_u$UID`` and ``/tmp/bt_u$UID``. The first token that fits is used. One
+        that has expired, or whose audience is a server other than that of ``url``, is passed over.
+        So is a file that is missing or unreadable, and one in ``/tmp`` that another user made.
 
         Parameters
         ----------
@@ -131,13 +131,13 @@ class SciTokenAuth(CredentialAuth):
         Returns
         -------
         SciTokenAuth or None
-            None if there is no token that fits. With ``auth_reload``, one that has expired is
-            better than none: it may be renewed.
+            None if no token fits. With ``auth_reload``, one that has expired is better than none:
+            it may be renewed.
 
         Raises
         ------
         OSError, ValueError
-            There is one, but it cannot be used: see `SciTokenAuth`.
+            There is one, but it cannot be used; see `SciTokenAuth`.
         """
         fitting, expired = discovered(None if url is None else Origin.of(url))
         source = fitting or (expired if auth_reload else None)
@@ -147,7 +147,7 @@ class SciTokenAuth(CredentialAuth):
     def of(
         cls, source: TokenSource, auth_reload: bool, auth_reload_timeout: float
     ) -> SciTokenAuth:
-        """Make one from a place that was found.
+        """Make an auth object from a source that was found.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class SciTokenAuth(CredentialAuth):
 
     def __repr__(self) -> str:
         if "_reading" not in vars(self):
-            return "<SciTokenAuth without a token>"  # in a traceback of what went wrong
+            return "<SciTokenAuth without a token>"  # in a traceback
         date = _date(self._reading.expiry)
         expiry = "does not expire" if date is None else f"expires {date}"
         return f"<SciTokenAuth {self.place}, {expiry}>"
@@ -195,14 +195,14 @@ class SciTokenAuth(CredentialAuth):
         if now >= reading.expiry and reading is not self._warned_of:
             self._warned_of = reading
             _logger.warning(
-                "%s holds %s. GraceDB ignores it, and takes requests for anonymous: get a new one",
+                "%s holds %s. GraceDB ignores it, and treats requests as anonymous: get a new one",
                 self._source,
                 _age(reading.expiry),
             )
         return reading.authorization
 
     def renewed(self, rejected: str) -> str | None:
-        """Read the token again, if that was not done since the rejected one was read."""
+        """Read the token again, unless that has been done since the rejected one was read."""
         if self._auth_reload_timeout is not None and self._source.is_external:
             self._reload(rejected)
         reading = self._reading
@@ -253,17 +253,17 @@ class SciTokenAuth(CredentialAuth):
         expiry = expiry_of(token)
         timeout = self._auth_reload_timeout
         if timeout is not None and not self._source.is_external:
-            # Each reading is a new token, and none lives longer than the first.
+            # Each reading is a new token, and none lives longer than the first one.
             timeout = min(timeout, (expiry - time.time()) / 2)
         reload_at = inf if timeout is None else expiry - timeout
-        # In one assignment: other threads see all of it or nothing.
+        # In one assignment: other threads see all of it or none.
         self._reading = _Reading(token, Secret(f"Bearer {token}"), expiry, reload_at)
 
     def _reload(self, stale: str) -> None:
-        """Read the token again, once for all the threads that found it stale at the same time."""
+        """Read the token again, once for all threads that found it stale at the same time."""
         readings = self._readings
         if self._process != os.getpid():
-            # It may have been forked while a thread that does not exist here held the lock.
+            # The fork may have happened while a thread that does not exist here held the lock.
             self._lock, self._process = Lock(), os.getpid()
         with self._lock:
             if self._reading.authorization != stale or self._readings != readings:
@@ -272,13 +272,13 @@ class SciTokenAuth(CredentialAuth):
             try:
                 token = self._source.read()
             except (OSError, ValueError) as error:
-                _logger.warning("%s; the token that was read before stays in use", error)
+                _logger.warning("%s; the previous token stays in use", error)
                 return
             if _is_cut_off(token, self._reading.token):
-                _logger.warning("%s is half written; the token before stays in use", self._source)
+                _logger.warning("%s is half written; the previous token stays in use", self._source)
             elif self.is_found and not _fits(token, self.only_origin):
                 misfit = _misfit(token, self.only_origin)
-                _logger.warning("%s has %s; the one before stays in use", self._source, misfit)
+                _logger.warning("%s has %s; the previous one stays in use", self._source, misfit)
             elif token != self._reading.token:
                 self._use(token)
 
@@ -311,7 +311,7 @@ def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource |
 
 
 def describe_places(origin: Origin | None) -> Iterator[tuple[str, str]]:
-    """Tell what there is in each of the places of discovery.
+    """Tell what there is in each place of discovery.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def describe_places(origin: Origin | None) -> Iterator[tuple[str, str]]:
 
 
 def discovery_places() -> list[TokenSource]:
-    """List the places of discovery, whether there is a token or not.
+    """List the places of discovery, whether or not they hold a token.
 
     Returns
     -------
@@ -425,8 +425,8 @@ def token_source(token: Token) -> TokenSource:
     if isinstance(token, SciToken):
         return _SciToken(token)
     raise TypeError(
-        "a token is the name of a file, the token itself as bytes, or a scitokens.SciToken, not "
-        f"{type(token).__name__}"
+        "a token must be the name of a file, the token itself as bytes, or a scitokens.SciToken, "
+        f"not {type(token).__name__}"
     )
 
 
@@ -439,13 +439,13 @@ class TokenSource:
         What tells two sources apart: a path, a variable, a token.
     """
 
-    #: Whether reading it again may bring a token that another program has put there.
+    #: Whether reading it again may give a token that another program has put there.
     is_external = True
-    #: Whether it is one of the places of discovery, rather than one that the user names.
+    #: Whether it is one of the places of discovery, rather than named by the user.
     is_found = False
-    #: Whether discovery goes on if what is there is of no use: the user did not put it there.
+    #: Whether discovery goes on if the content is of no use: the user did not put it there.
     is_optional = False
-    #: What the user should know, once the source was read.
+    #: What the user should know, once the source has been read.
     warning = ""
 
     def __init__(self, where: Any) -> None:
@@ -459,7 +459,7 @@ class TokenSource:
     __hash__ = None  # type: ignore[assignment]
 
     def missing(self) -> str | None:
-        """Tell why discovery finds nothing there; None if it does."""
+        """Tell why discovery finds nothing there; None if it finds something."""
         return None
 
     def read(self) -> Secret:
@@ -491,7 +491,7 @@ class _TokenFile(TokenSource):
         descriptor = self._open()
         try:
             self._check(os.fstat(descriptor))
-            # One system call reads it all: the file may be rewritten any time.
+            # One system call reads it all: the file may be rewritten at any time.
             content = Secret(os.read(descriptor, _MAXIMUM_SIZE + 1).decode("latin-1"))
         finally:
             os.close(descriptor)
@@ -499,13 +499,13 @@ class _TokenFile(TokenSource):
 
     def _open(self) -> int:
         try:
-            # Without waiting for the other end of a FIFO.
+            # This does not wait for the other end of a FIFO.
             return os.open(self._where, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             number, problem = error.errno, error.strerror
-        except ValueError as error:  # A name with a NUL in it.
+        except ValueError as error:  # The name contains a NUL.
             number, problem = errno.EINVAL, str(error)
-        # Not from within the except clauses: the exceptions there show what may be a token.
+        # Raised outside the except clauses: the exceptions there show what may be a token.
         if self._looks_like_a_token:
             raise ValueError(_NOT_A_NAME)
         raise OSError(
@@ -532,18 +532,18 @@ class _TokenFile(TokenSource):
 
 
 class _CondorTokenFile(_TokenFile):
-    """One of several files that HTCondor has put there."""
+    """One of several files that HTCondor has written."""
 
     is_optional = True
 
 
 class _SharedTokenFile(_TokenFile):
-    """A file in a directory where everybody may make one by this name."""
+    """A file in a directory where anyone may create one with this name."""
 
     is_optional = True
 
     def _open(self) -> int:
-        # Of a link it matters who made it, not only what it leads to.
+        # For a link it matters who made it, not only where it leads.
         if os.path.lexists(self._where) and os.lstat(self._where).st_uid not in (os.geteuid(), 0):
             raise PermissionError(errno.EPERM, f"{self} was made by another user: get your own")
         return super()._open()
@@ -583,7 +583,7 @@ class _SciToken(TokenSource):
 
     def read(self) -> Secret:
         # scitokens (1.9) has no public name for what a token was serialized to or deserialized
-        # from, and serialize() works with a key only.
+        # from, and serialize() works only with a key.
         token: Any = self._where
         serialized = token._serialized_token and Secret(token._serialized_token)
         if token._key is not None and (self._is_read or serialized is None):
@@ -596,7 +596,7 @@ class _SciToken(TokenSource):
     def _serialize(self, lifetime: int) -> Secret:
         try:
             return Secret(self._where.serialize(lifetime=lifetime), "ascii")
-        except Exception as error:  # Those of scitokens and PyJWT have nothing else in common.
+        except Exception as error:  # Those of scitokens and PyJWT share no other base.
             raise ValueError(f"the SciToken cannot be serialized: {error}") from error
 
 
@@ -610,7 +610,7 @@ class _Reading(NamedTuple):
 
 
 def _look_for_token(source: TokenSource) -> Secret | None:
-    """Read a token in a place of discovery; None, and a warning, if what is there is of no use."""
+    """Read a token from a place of discovery; None, with a warning, if it is of no use."""
     missing = source.missing()
     if missing is None:
         try:
@@ -625,19 +625,19 @@ def _look_for_token(source: TokenSource) -> Secret | None:
 
 
 def _bearer_token(content: Secret, name: str) -> Secret:
-    # Nothing of the content may get into a message, nor into an exception chained to it.
+    # No part of the content may get into a message, or into a chained exception.
     token = Secret(content.strip(" \t\r\n\v\f"))
     if len(content) > _MAXIMUM_SIZE:
         raise ValueError(f"the {name} is over {_MAXIMUM_SIZE} bytes, too long for a bearer token")
     if not token:
         raise ValueError(f"the {name} is empty")
     if not _B64TOKEN.fullmatch(token):
-        raise ValueError(f"what the {name} holds is not one bearer token (RFC 6750)")
+        raise ValueError(f"the content of the {name} is not one bearer token (RFC 6750)")
     return token
 
 
 def _misfit(token: str, origin: Origin | None) -> str | None:
-    """Tell why a token is of no use there: its server, or its time."""
+    """Tell why a token is of no use there: its audience, or its expiry."""
     if not _fits(token, origin):
         audience = json.dumps(unverified_claims(token).get("aud"))
         return f"a token for {audience[:_MAXIMUM_SHOWN]}"
@@ -650,7 +650,7 @@ def _describe(token: str, origin: Origin | None) -> str:
 
 
 def _fits(token: str, origin: Origin | None) -> bool:
-    """Tell whether a server takes tokens for this audience: one without is for all (RFC 7519)."""
+    """Tell whether a token is for a server: one without an audience is for all (RFC 7519)."""
     audience = unverified_claims(token).get("aud")
     if audience is None or origin is None:
         return True
@@ -664,7 +664,7 @@ def _is_server(audience: str, origin: Origin) -> bool:
     url = audience if "://" in audience else f"{origin.scheme}://{audience}"
     try:
         server = Origin.of(url)
-        # As IGWN's clients ask for it, an audience names no port, whatever that of the server is.
+        # The audience that IGWN's clients ask for names no port, whatever the server's port.
         return server == origin or not urlsplit(url).port and server[:2] == origin[:2]
     except ValueError:
         return False
@@ -702,11 +702,11 @@ def _decoded(part: str) -> bytes:
 
 
 def _is_cut_off(token: str, previous: str) -> bool:
-    """Tell whether a token has an end missing, next to one that was read when it was whole.
+    """Tell whether the end of a token is missing, compared with one that was read whole.
 
-    A signature of the same key and algorithm, which the header names, has the same length.
+    Signatures with the same key and algorithm, which the header names, have the same length.
     """
-    # JSON starts with a brace: what does not, in Base64, is no part of a JSON Web Token.
+    # JSON starts with a brace: what does not, in Base64, is not part of a JSON Web Token.
     if not unverified_claims(previous) or not re.match("e(?:[w-z]|$)", token):
         return False
     header, _, rest = token.partition(".")

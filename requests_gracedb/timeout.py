@@ -17,14 +17,13 @@ TimeoutTypes = Union[float, tuple[Union[float, None], Union[float, None]], None]
 class TimeoutAdapter(DescribedAdapter):
     """An adapter with a timeout for requests that set none.
 
-    requests waits without end unless told otherwise, so that a server that hangs takes along
-    whoever waits for it.
+    By default, requests waits for ever, so a server that hangs also hangs whoever waits for it.
 
     Parameters
     ----------
     timeout : float, tuple of two floats, or None, default (10, 120)
-        How many seconds to wait for a connection, and for the server between two bytes; a single
-        number is for both, and None is no limit. The ``timeout`` of a request comes first.
+        Seconds to wait for a connection, and for the server between two bytes. A single number is
+        for both, and None is no limit. The ``timeout`` of a request takes precedence.
     **kwargs
         See `requests.adapters.HTTPAdapter`.
 
@@ -56,7 +55,7 @@ class TimeoutAdapter(DescribedAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """Send a request, with the timeout of the adapter if it has none of its own."""
+        """Send a request, with the adapter's timeout if it has none of its own."""
         if timeout is None:
             timeout = self.timeout
         return super().send(

@@ -16,13 +16,12 @@ _DEFAULT_OF_REQUESTS = default_user_agent()
 class UserAgentAdapter(DescribedAdapter):
     """An adapter that sends ``requests_gracedb/<version>`` as User-Agent (RFC 9110, 10.1.5).
 
-    It takes the place of requests' default; a User-Agent that the session or the request sets
-    stays.
+    It replaces requests' default. A User-Agent that the session or the request sets stays.
 
     Parameters
     ----------
     user_agent : str, optional
-        The product or products of your application, such as ``"my-pipeline/1.2"``. They come first.
+        The product, or products, of your application, such as ``"my-pipeline/1.2"``; sent first.
     **kwargs
         See `requests.adapters.HTTPAdapter`.
 

@@ -1,4 +1,4 @@
-"""``python -m requests_gracedb.testing``: a GraceDB to try things on."""
+"""``python -m requests_gracedb.testing``: a GraceDB to try things out on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from . import GraceDBServer
 
 
 def main() -> None:
-    """Serve until interrupted, and tell the shell how to use it."""
+    """Serve until interrupted, and print what a shell needs to use the server."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     with GraceDBServer() as server:
         token_file = server.directory / "token"
         token_file.touch(mode=0o600)
         token_file.write_text(server.token(lifetime=86400))
-        # With those of the world, so that everything else in that shell finds its servers, too.
+        # With the public CAs, so that everything else in that shell still trusts its servers.
         bundle = server.directory / "ca-bundle.pem"
         bundle.write_bytes(Path(certifi.where()).read_bytes() + Path(server.ca_bundle).read_bytes())
         print(server.url)

@@ -1,4 +1,4 @@
-"""What the process that serves is told by the process that starts it."""
+"""What the serving process is told by the process that starts it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 # The permissions that a user can have.
 UPLOAD = "upload"  # Create and replace events.
-SUPEREVENTS = "superevents"  # Create and confirm superevents of every category, not of Test only.
+SUPEREVENTS = "superevents"  # Create and confirm superevents of every category, not only of Test.
 ADVOCATE = "advocate"  # Expose superevents, and sign off as an EM advocate.
 OPERATOR = "operator"  # Sign off as an operator of an instrument.
 PERMISSIONS = (UPLOAD, SUPEREVENTS, ADVOCATE, OPERATOR)
@@ -31,7 +31,7 @@ class User:
         return permission in self.permissions
 
     def has_password(self, password: str) -> bool:
-        """Tell whether this is the password, and has not expired."""
+        """Tell whether this is the password, and it has not expired."""
         return self.password == password and time.time() < self.password_expires
 
 

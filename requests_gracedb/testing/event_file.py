@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree  # nosec B405
 
-# A file of more bytes is stored, and not read.
+# A larger file is stored, but not read.
 _LIMIT = 16 * 1024 * 1024
 
 Row = dict[str, object]
@@ -38,7 +38,7 @@ def read(path: Path) -> Reading:
     Returns
     -------
     Reading
-        Empty for a file of another kind, or of more than 16 MiB.
+        Empty for another kind of file, or one of more than 16 MiB.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What goes wrong on demand, before or after the server has done its work."""
+"""Faults on demand, before or after the server has done its work."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-# To the view of log entries, which alone can do one half of its work.
+# For the view of log entries, the only one that can do half of its work.
 STORE_FILE_ONLY = "requests_gracedb.store_file_only"
 
 
 @dataclass
 class Rule:
-    """Which requests have which fault, and how often."""
+    """Which requests get which fault, and how often."""
 
     name: str
     times: int | None = 1
@@ -35,7 +35,7 @@ class Rule:
     seconds: float = 1
 
     def applies(self, method: str, path: str) -> bool:
-        """Tell whether a request has this fault, apart from chance."""
+        """Tell whether a request gets this fault, chance aside."""
         kind = KINDS[self.name]
         return (
             self.method in (None, method)
@@ -46,7 +46,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered in place of GraceDB."""
+    """An answer in place of GraceDB's."""
 
     status: int
     content_type: str
@@ -54,7 +54,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     def send(self, rule: Rule, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Send the answer. Its text may have the seconds of the rule in it, and the URL."""
+        """Send the answer, filled in with the seconds of the rule, and the URL."""
         values = {
             "seconds": f"{rule.seconds:.0f}",
             "origin": f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}",
@@ -71,7 +71,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault: when it happens, to which requests at all, and what is answered if any."""
+    """A kind of fault: when it happens, to which requests, and with which answer, if any."""
 
     comes_after: bool = False
     answer: Answer | None = None
@@ -126,7 +126,7 @@ KINDS = {
 
 
 class Faults:
-    """The faults that are asked for, and the WSGI middleware that makes them happen."""
+    """The faults that were asked for, and the WSGI middleware that makes them happen."""
 
     def __init__(self) -> None:
         self._rules: dict[int, Rule] = {}
@@ -134,21 +134,21 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, **fields: Any) -> int:
-        """Ask for a fault, and get its number."""
+        """Add a fault, and return its number."""
         number = next(self._numbers)
         self._rules[number] = Rule(**fields)
         return number
 
     def remove(self, number: int) -> None:
-        """Take a fault back, if it is still there."""
+        """Remove a fault, if it is still there."""
         self._rules.pop(number, None)
 
     def clear(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         self._rules.clear()
 
     def take(self, method: str, path: str) -> Rule | None:
-        """Find the fault of a request: the first that applies, and has some times left."""
+        """Find the fault for a request: the first that applies and is not used up."""
         with self._lock:
             for number, rule in list(self._rules.items()):
                 if rule.applies(method, path) and random() < rule.chance:  # nosec B311
@@ -189,7 +189,7 @@ def _fail(
 
 
 def _run(application: Application, environ: Environ) -> None:
-    """Have the work done, and throw the answer away."""
+    """Do the work, and throw the answer away."""
     answer = application(environ, lambda *_: None)
     for _ in answer:
         pass
@@ -198,13 +198,13 @@ def _run(application: Application, environ: Environ) -> None:
 
 
 def _read_body(environ: Environ) -> None:
-    """Read what the client sends: while it is still sending it may not see the answer."""
+    """Read what the client sends: while still sending, it may not see the answer."""
     while environ["wsgi.input"].read(65536):
         pass
 
 
 def _drop(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Close the connection below gunicorn, which then finds nobody to answer."""
+    """Close the connection underneath gunicorn, which then has no one to answer."""
     environ["gunicorn.socket"].shutdown(socket.SHUT_RDWR)
     start_response("500 Internal Server Error", [])
     return []

@@ -1,4 +1,4 @@
-"""The language of GraceDB's searches, as far as it goes here.
+"""The language of GraceDB's searches, as far as it is supported here.
 
 A query is a list of conditions, all of which must be met::
 
@@ -31,19 +31,19 @@ _SIGNS = {
 
 
 class Searchable:
-    """What can be found."""
+    """Something that can be found."""
 
     def properties(self) -> Mapping[str, object]:
-        """Tell what can be asked for by name."""
+        """Tell what can be searched for by name."""
         raise NotImplementedError
 
     def words(self) -> set[str]:
-        """Tell what can be asked for without a name, in lower case."""
+        """Tell what can be searched for without a name, in lower case."""
         raise NotImplementedError
 
 
 def parse(query: str) -> list[Condition]:
-    """Read a query.
+    """Parse a query.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def parse(query: str) -> list[Condition]:
     Returns
     -------
     list of callables
-        Each takes what can be found, and tells whether it meets one condition.
+        Each takes something that can be found, and tells whether it meets one condition.
 
     Raises
     ------
     ValueError
-        There is something in the query that is no condition.
+        Part of the query is not a condition.
     """
     return list(_conditions(query))
 

@@ -1,6 +1,6 @@
-"""The process that serves: it is told what to do on standard input, and ends with it.
+"""The serving process: it takes commands on standard input, and ends when that does.
 
-It writes the answer to each command on standard output. Nothing else starts it than `server`.
+It writes the answer to each command to standard output. Only `server` starts it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def configure(config: Config, state: State) -> None:
     settings.configure(
         ALLOWED_HOSTS=["localhost", "127.0.0.1", *config.names],
         DATA_UPLOAD_MAX_MEMORY_SIZE=None,
-        # Every upload goes to a file: its size does not show in the memory of the server, and the
-        # file is kept by renaming it.
+        # Every upload goes to a file: its size does not show in the server's memory, and renaming
+        # the file is enough to keep it.
         FILE_UPLOAD_HANDLERS=["django.core.files.uploadhandler.TemporaryFileUploadHandler"],
         FILE_UPLOAD_TEMP_DIR=f"{config.directory}/files",
         GRACEDB_CONFIG=config,
@@ -81,7 +81,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 def take_whole_body(get_response: GetResponse) -> GetResponse:
-    """Make a middleware that reads what the view has left unread of an upload.
+    """Make a middleware that reads what the view left unread of an upload.
 
     A client that is still sending when the connection closes may never see the answer.
     """
@@ -95,7 +95,7 @@ def take_whole_body(get_response: GetResponse) -> GetResponse:
 
 
 def require_user_agent(get_response: GetResponse) -> GetResponse:
-    """Make a middleware that refuses clients without a name."""
+    """Make a middleware that refuses clients without a User-Agent."""
     def middleware(request: HttpRequest) -> HttpResponse:
         if not request.headers.get("User-Agent"):
             return HttpResponse("A User-Agent is required.", status=400)
@@ -105,7 +105,7 @@ def require_user_agent(get_response: GetResponse) -> GetResponse:
 
 
 class Server(BaseApplication):
-    """gunicorn, with the one worker process that has the state."""
+    """gunicorn, with the one worker process that holds the state."""
 
     def __init__(self, config: Config, state: State) -> None:
         self._config = config
@@ -114,13 +114,13 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        """Set what gunicorn is to do otherwise than by default."""
+        """Set what gunicorn is to do differently from its defaults."""
         for name, value in {
             "bind": f"fd://{self._config.listener}",
             "certfile": f"{self._config.directory}/server.pem",
             "control_socket_disable": True,
             "graceful_timeout": 1,
-            "keepalive": 5,  # seconds, as the Apache in front of GraceDB
+            "keepalive": 5,  # seconds, like the Apache in front of GraceDB
             "loglevel": "error",
             "on_exit": self._remove_directory,
             "post_fork": self._follow_commands,
@@ -135,14 +135,14 @@ class Server(BaseApplication):
         return self._faults.wrap(get_wsgi_application())
 
     def _remove_directory(self, arbiter: object) -> None:
-        """Remove what is left of the server, should nobody else be there to do so."""
+        """Remove what is left of the server, in case no one else is there to do it."""
         shutil.rmtree(self._config.directory, ignore_errors=True)
 
     def _follow_commands(self, arbiter: object, worker: object) -> None:
         threading.Thread(target=self._obey, daemon=True).start()
 
     def _obey(self) -> None:
-        """Do what is said on standard input, and end gunicorn when that ends."""
+        """Follow the commands on standard input, and end gunicorn when they end."""
         commands: dict[str, Callable[..., object]] = {
             "add_user": lambda **fields: self._state.add_user(User(**fields)),
             "fault": self._faults.add,

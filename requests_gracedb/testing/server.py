@@ -37,16 +37,16 @@ class GraceDBServer(TokenIssuer):
     ----------
     throttle : str, optional
         How many events and superevents each user may create, in the notation of Django REST
-        framework; ``None`` for no limit, on annotations neither.
+        framework; ``None`` for no limit, not even on annotations.
     count_cache : float
-        For how many seconds the server remembers the number of results of a search.
+        For how many seconds the server caches the number of results of a search.
     content_id : bool
         Whether events can be found by ``content_id``, as in current versions of GraceDB.
     voevents : bool
         Whether VOEvents of superevents can be created, as in older versions of GraceDB.
     names : tuple of str
-        What else the server is called, in its certificate, in requests and in the audience of
-        tokens, besides localhost. It is up to the client to find it by these names.
+        Other names of the server besides localhost: in its certificate, in requests and in the
+        audience of tokens. It is up to the client to find it by these names.
 
     Attributes
     ----------
@@ -55,8 +55,8 @@ class GraceDBServer(TokenIssuer):
     ca_bundle : str
         The path of the CA certificate, for ``session.verify``.
     username, password : str
-        An account that may do everything but sign off as an operator. The tokens are those of
-        another with the same permissions, albert.einstein@ligo.org.
+        An account that may do everything except sign off as an operator. The tokens belong to
+        another account with the same permissions, albert.einstein@ligo.org.
     directory : pathlib.Path
         Where the server keeps its files, until it ends.
 
@@ -96,7 +96,7 @@ class GraceDBServer(TokenIssuer):
             temporary = TemporaryDirectory(prefix="gracedb-", ignore_cleanup_errors=True)
             self.directory = Path(stack.enter_context(temporary))
             self._write_certificates()
-            # It listens before there is a server: a client that comes early waits in the queue.
+            # It listens before there is a server: an early client waits in the queue.
             with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
                 self._port: int = listener.getsockname()[1]
                 origin = f"https://localhost:{self._port}"
@@ -119,7 +119,7 @@ class GraceDBServer(TokenIssuer):
         self._stack.close()
 
     def reset(self) -> None:
-        """Forget all events, superevents, faults, and users but the first two."""
+        """Forget all events, superevents, faults, and users except the first two."""
         self._tell("reset")
 
     def add_user(
@@ -132,27 +132,27 @@ class GraceDBServer(TokenIssuer):
         is_member: bool = True,
         is_active: bool = True,
     ) -> None:
-        """Add an account, or replace the one of this name.
+        """Add an account, or replace the one with this name.
 
         Parameters
         ----------
         name : str
-            In lower case, the subject of its tokens.
+            The subject of its tokens, in lower case.
         password : str, optional
             For basic authentication.
         password_lifetime : float
-            How many seconds the password is good for; negative for one that has expired.
+            How many seconds the password is valid for; negative for one that has expired.
         permissions : tuple of str
             Some of ``upload`` (events), ``superevents`` (of other categories than Test),
             ``advocate`` (expose and hide, sign off) and ``operator`` (sign off). A user without
-            any can read everything, and annotate it.
+            any can read and annotate everything.
         is_member : bool
-            Others see what is public.
+            Others see only what is public.
         is_active : bool
             Others are refused.
         """
         if unknown := set(permissions).difference(PERMISSIONS):
-            raise ValueError(f"no permissions: {unknown}; there are {PERMISSIONS}")
+            raise ValueError(f"unknown permissions: {unknown}; choose from {PERMISSIONS}")
         expires = time.time() + password_lifetime
         self._tell("add_user", name=name, password=password, password_expires=expires,
                    permissions=permissions, is_member=is_member, is_active=is_active)
@@ -167,18 +167,18 @@ class GraceDBServer(TokenIssuer):
         chance: float = 1,
         seconds: float = 1,
     ) -> Fault:
-        """Have requests fail.
+        """Make requests fail.
 
         ==================  ======================================================================
         503-database        503 with Retry-After: the server has done nothing
         maintenance         503 without Retry-After: the server has done nothing
         throttled           429 with Retry-After: the server has done nothing
-        login               a redirect to a page that wants a password
+        login               a redirect to a login page
         dropped             the connection is closed before the server has done anything
         502-gateway,        an HTML page of a gateway, after the server has done its work
         503-gateway,
         504-gateway
-        503-cache           503 with Retry-After of a cache, after the server has done its work
+        503-cache           503 with Retry-After from a cache, after the server has done its work
         lost-answer         the connection is closed after the server has done its work
         slow                the answer comes late
         empty-file          a file is sent as if it were empty
@@ -191,20 +191,20 @@ class GraceDBServer(TokenIssuer):
         name : str
             See above.
         times : int, optional
-            How often; ``None`` until it is taken back.
+            How often; ``None`` for until it is ended.
         method : str, optional
-            Which requests: those of this method. By default, of all.
+            Only requests with this method; by default, all.
         path : str
-            Which requests: those with this regular expression in their path.
+            Only requests with a match of this regular expression in their path.
         chance : float
-            The probability that a request fails to which all of this applies.
+            The probability that a request fails if all of this applies to it.
         seconds : float
             How late a slow answer is, and what Retry-After says.
 
         Returns
         -------
         Fault
-            What takes it back.
+            The object that ends it.
 
         Examples
         --------
@@ -213,9 +213,9 @@ class GraceDBServer(TokenIssuer):
         ...     pass  # Nothing works.
         """
         if name not in KINDS:
-            raise ValueError(f"no fault: {name!r}; there are {', '.join(KINDS)}")
+            raise ValueError(f"unknown fault: {name!r}; choose from {', '.join(KINDS)}")
         if times is not None and times < 1:
-            raise ValueError(f"times is {times}, and must be 1 at least")
+            raise ValueError(f"times must be at least 1, not {times}")
         re.compile(path)
         number = self._tell("fault", name=name, times=times, method=method, path=path,
                             chance=chance, seconds=seconds)
@@ -237,7 +237,7 @@ class GraceDBServer(TokenIssuer):
         with open(self.directory / "server.log", "w") as log:
             process = subprocess.Popen(  # nosec B603
                 [sys.executable, "-m", f"{__package__}.serve"],
-                # It finds this package where this process does, wherever that was started.
+                # It finds this package where this process does, wherever it was started.
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
                 cwd=self.directory,
                 pass_fds=[listener],
@@ -283,10 +283,10 @@ class GraceDBServer(TokenIssuer):
         finally:
             connection.close()
         if status != 200:
-            raise RuntimeError(f"the server answers with status {status}: {self._log()}")
+            raise RuntimeError(f"the server answered with status {status}: {self._log()}")
 
     def _tell(self, command: str, **arguments: Any) -> Any:
-        """Have the server do something, and get the result when it has."""
+        """Have the server do something, and return the result when it is done."""
         process = self._process
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the server is not running")
@@ -306,7 +306,7 @@ class GraceDBServer(TokenIssuer):
         return path.read_text() if path.exists() else "its log is gone, too"
 
     def _stop(self) -> None:
-        # To gunicorn SIGTERM means to wait for clients that keep their connections open.
+        # On SIGTERM, gunicorn waits for clients that keep their connections open.
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(10)
@@ -316,7 +316,7 @@ class GraceDBServer(TokenIssuer):
 
 
 class Fault:
-    """A fault that was asked for; as a context manager, it is taken back at the end.
+    """A fault that was asked for; as a context manager, it stops at the end.
 
     Parameters
     ----------
@@ -342,5 +342,5 @@ class Fault:
         self.end()
 
     def end(self) -> None:
-        """Take it back, if it is still there."""
+        """End it, if it is still there."""
         self._server._tell("end_fault", number=self._number)

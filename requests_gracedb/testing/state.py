@@ -42,7 +42,7 @@ class LogEntry:
     issuer: str
     filename: str = ""
     version: int | None = None
-    tags: dict[str, str] = field(default_factory=dict)  # By name, with what is displayed.
+    tags: dict[str, str] = field(default_factory=dict)  # Display names, by name.
     created: str = field(default_factory=now)
 
 
@@ -57,7 +57,7 @@ class Label:
 
 @dataclass(eq=False)
 class VOEvent:
-    """A notice to astronomers, as it was sent before there were JSON notices."""
+    """A notice to astronomers, as sent before there were JSON notices."""
 
     number: int
     voevent_type: str
@@ -110,7 +110,7 @@ class Record(Searchable):
     def add_log(
         self, comment: str, issuer: str, name: str = "", file: StoredFile | None = None
     ) -> LogEntry:
-        """Add a comment, and the file that it is about if there is one."""
+        """Add a comment, and the file that it is about, if any."""
         version = self.add_file(name, file) if file else None
         entry = LogEntry(len(self.log) + 1, comment, issuer, name, version)
         self.log.append(entry)
@@ -141,7 +141,7 @@ class Event(Record):
         return TEST if self.group == "Test" else MDC if self.search == "MDC" else PRODUCTION
 
     def properties(self) -> Mapping[str, object]:
-        """Tell what can be asked for by name."""
+        """Tell what can be searched for by name."""
         names = ("group", "pipeline", "search", "offline", "submitter", "created", "superevent",
                  "content_id", "replay_id")
         reading = self.reading
@@ -153,7 +153,7 @@ class Event(Record):
         }
 
     def words(self) -> set[str]:
-        """Tell what can be asked for without a name."""
+        """Tell what can be searched for without a name."""
         values = self.key, self.group, self.pipeline, self.search, self.content_id, *self.labels
         return {value.lower() for value in values if value}
 
@@ -180,13 +180,13 @@ class Signoff:
 
     @property
     def label(self) -> str:
-        """The label that tells the verdict."""
+        """The label that gives the verdict."""
         return f"{'ADV' if self.signoff_type == 'ADV' else self.instrument}{self.status}"
 
 
 @dataclass(eq=False)
 class Superevent(Record):
-    """A group of events that may be of one source."""
+    """A group of events that may come from one source."""
 
     category: str
     preferred_event: Event
@@ -203,7 +203,7 @@ class Superevent(Record):
     signoffs: dict[str, Signoff] = field(default_factory=dict)
 
     def properties(self) -> Mapping[str, object]:
-        """Tell what can be asked for by name."""
+        """Tell what can be searched for by name."""
         names = ("category", "t_start", "t_0", "t_end", "submitter", "created", "em_type", "gw_id")
         return {
             **{name: getattr(self, name) for name in names},
@@ -213,7 +213,7 @@ class Superevent(Record):
         }
 
     def words(self) -> set[str]:
-        """Tell what can be asked for without a name."""
+        """Tell what can be searched for without a name."""
         values = self.key, self.gw_id, *self.labels, *(event.key for event in self.events)
         return {value.lower() for value in values if value}
 
@@ -231,7 +231,7 @@ class Superevent(Record):
             del self.pipeline_preferred[event.pipeline]
 
     def update(self, preferred_event: Event | None = None, **changes: Any) -> None:
-        """Change what is given."""
+        """Change the given attributes."""
         if preferred_event is not None:
             self.preferred_event = preferred_event
             self.add(preferred_event)
@@ -244,21 +244,21 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 @dataclass(frozen=True)
 class Page(Generic[AnyRecord]):
-    """A part of what a search has found."""
+    """A part of the results of a search."""
 
     records: list[AnyRecord]
     number: int
 
 
 class State:
-    """All that the server knows.
+    """Everything that the server knows.
 
     Parameters
     ----------
     users : tuple of User
         The accounts.
     count_cache : float
-        For how many seconds the number of results of a search is remembered.
+        For how many seconds the number of results of a search is cached.
     """
 
     def __init__(self, users: tuple[User, ...], count_cache: float) -> None:
@@ -289,14 +289,14 @@ class State:
         return event
 
     def find_event(self, key: str, by_content: bool = True) -> Event | None:
-        """Find an event by its GraceID, or by the identifier of its content."""
+        """Find an event by its GraceID, or by its content identifier."""
         if by_content and "-" in key:
             events = list(self.events.values())
             return next((event for event in events if event.content_id == key.lower()), None)
         return self.events.get(key)
 
     def add_superevent(self, submitter: str, **fields: Any) -> Superevent:
-        """Add a superevent, under the date of today and the next letters."""
+        """Add a superevent, under today's date and the next letters."""
         superevent = Superevent("", submitter, **fields)
         day = datetime.now(timezone.utc)
         with self._lock:
@@ -328,18 +328,18 @@ class State:
         Parameters
         ----------
         records : list
-            Those that may be found, oldest first.
+            The ones to search, oldest first.
         query : str
             See `query`.
         start, number : int
-            Which part of what is found.
+            Which part of the results.
         kind : object
             What tells this search from another with the same query.
 
         Returns
         -------
         Page
-            As many records as there are, and no more than there were when they were counted.
+            As many records as there are, but no more than when they were counted.
         """
         conditions = parse(query)
         found = [
@@ -349,7 +349,7 @@ class State:
         return Page(found[start:min(start + number, total)], total)
 
     def _counted(self, key: tuple[object, ...], total: int) -> int:
-        """Get the number of results as it was when it was asked for first."""
+        """Get the number of results as it was when first asked for."""
         with self._lock:
             expires, counted = self._counts.get(key, (0, 0))
             if time.monotonic() < expires:

@@ -17,9 +17,9 @@ class TokenIssuer:
     Attributes
     ----------
     issuer : str
-        Who signs the tokens: their claim ``iss``. The public key can be had there.
+        Who signs the tokens: their claim ``iss``. The public key is available there.
     audiences : list of str
-        Whom they are for, unless something else is asked for.
+        Whom they are for by default.
     key : cryptography.hazmat.primitives.asymmetric.rsa.RSAPrivateKey
         What they are signed with.
     """
@@ -53,14 +53,14 @@ class TokenIssuer:
         scope : str
             What it allows, separated by spaces. GraceDB has one scope for reading and writing.
         lifetime : float
-            How many seconds it is good for; negative for a token that has expired.
-            ``SciToken.serialize`` goes by its own argument instead.
+            How many seconds it is valid for; negative for a token that has expired.
+            ``SciToken.serialize`` uses its own argument instead.
         subject : str
             Whose token it is.
         audience : str or list of str, optional
             Whom it is for; this server by default.
         issuer : str, optional
-            Another issuer than the one that the server trusts.
+            An issuer other than the one that the server trusts.
 
         Returns
         -------

@@ -17,6 +17,7 @@ CONTRADICTIONS = {
     "test_retry_total_none": "a read timeout is final, unless read= says otherwise",
     "test_history": "a read timeout is final, unless read= says otherwise",
     "test_retry_other": "a failure of TLS is final, unless other= says otherwise",
+    "test_string": "the repr shows retry_after_limit as well",
 }
 
 CONFTEST = '''

@@ -266,7 +266,7 @@ def test_a_file_that_is_refused_is_reported_and_why(
 def test_a_file_with_a_name_that_may_not_last_is_reported(
     refused: subprocess.CompletedProcess[str]
 ) -> None:
-    assert refused.stderr.splitlines()[-1] == "a&b.xml: rename it, lest GraceDB does"
+    assert refused.stderr.splitlines()[-1] == "a&b.xml: rename it, or GraceDB will"
 
 
 def test_a_failure_is_the_exit_status(refused: subprocess.CompletedProcess[str]) -> None:

@@ -137,6 +137,6 @@ def test_an_interrupt_says_what_to_do_next_and_nothing_else(tmp_path: Path) -> N
     assert process.returncode == 1
     said = errors.replace("\r", "\n").splitlines()
     assert [line for line in said if line and "uploading" not in line] == [
-        "searching again in 2 s: the server may remember",
+        "searching again in 2 s: results may be cached",
         "interrupted: run it again to upload the rest; what has arrived is not sent twice",
     ]

@@ -184,4 +184,4 @@ def test_a_server_that_does_not_answer_is_one_readable_line(deaf_url: str) -> No
 def test_a_url_that_is_none_is_one_readable_line() -> None:
     result = run("--url", "gracedb.ligo.org")
     assert result.returncode == 1
-    assert result.stderr.startswith("ValueError: a URL of a service is absolute")
+    assert result.stderr.startswith("ValueError: the URL must be absolute")

@@ -242,7 +242,7 @@ def test_a_home_that_is_no_directory_has_no_netrc(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("username", "password"), [("user", b"password"), ("user", None)])
 def test_a_password_that_is_no_str_is_a_type_error(username: Any, password: Any) -> None:
-    with pytest.raises(TypeError, match="username and password are str"):
+    with pytest.raises(TypeError, match="username and password must be str"):
         BasicAuth(username, password)
 
 

@@ -199,7 +199,7 @@ def test_none_leaves_the_word_to_the_server(server: LoopbackServer, clock: Clock
 def test_a_time_that_is_not_positive_is_refused(
     idle_timeout: float, adapter_class: type[Any]
 ) -> None:
-    with pytest.raises(ValueError, match="idle_timeout is a positive number of seconds, or None"):
+    with pytest.raises(ValueError, match="idle_timeout must be a positive number of seconds"):
         adapter_class(idle_timeout=idle_timeout)
 
 

@@ -187,7 +187,7 @@ def test_a_file_that_became_a_pipe_hangs_nobody(
 
 def test_a_named_pipe_that_nobody_writes_to_hangs_nobody(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="there is nothing in .*pipe"):
+    with pytest.raises(ValueError, match="nothing is left in .*pipe"):
         FormData(files={"eventFile": tmp_path / "pipe"})
 
 
@@ -245,7 +245,7 @@ def test_text_that_an_earlier_form_has_read_is_an_error(tmp_path: Path) -> None:
     path.write_text("all is well")
     with path.open() as file:
         assert b"all is well" in bytes(FormData(files={"upload": file}))
-        with pytest.raises(ValueError, match="there is nothing in notes.txt any more"):
+        with pytest.raises(ValueError, match="nothing is left in notes.txt"):
             FormData(files={"upload": file})
         file.seek(0)
         assert b"all is well" in bytes(FormData(files={"upload": file}))
@@ -256,14 +256,14 @@ def test_a_compressed_file_that_an_earlier_form_has_read_is_an_error(tmp_path: P
     path.write_bytes(gzip.compress(CONTENT))
     with gzip.open(path) as file:
         FormData(files={"upload": file})
-        with pytest.raises(ValueError, match="there is nothing in psd.xml"):
+        with pytest.raises(ValueError, match="nothing is left in psd.xml"):
             FormData(files={"upload": file})
 
 
 def test_a_pipe_that_an_earlier_form_has_read_is_an_error() -> None:
     with pipe(CONTENT) as file:
         FormData(files={"upload": file})
-        with pytest.raises(ValueError, match="there is nothing in upload"):
+        with pytest.raises(ValueError, match="nothing is left in upload"):
             FormData(files={"upload": file})
 
 

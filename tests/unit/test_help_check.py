@@ -28,7 +28,7 @@ from tests.loopback_server import (
 )
 
 TOKEN = make_token(sub="albert")
-NOBODY = "Problem: the server takes us for nobody"
+NOBODY = "Problem: the server treats us as anonymous"
 
 Pages = dict[str, Script]
 

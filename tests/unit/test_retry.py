@@ -156,7 +156,7 @@ def test_each_retry_is_one_log_record(
     retrying.get(f"{server.url}/api/events/", params={"query": "far"})
     (record,) = own_records(caplog)
     assert (record.name, record.levelname) == ("requests_gracedb.retry", "WARNING")
-    text = f"GET /api/events/: {reason}; again in {wait:.1f} s, and up to 4 more if need be"
+    text = f"GET /api/events/: {reason}; retrying in {wait:.1f} s, up to 4 more if needed"
     assert record.getMessage() == text
 
 
@@ -169,7 +169,7 @@ def test_the_record_of_a_retry_names_the_failure_of_the_connection(
     records = own_records(caplog)
     assert len(records) == RETRIES
     for record in records:
-        assert record.getMessage().startswith("POST /api/: NewConnectionError; again in ")
+        assert record.getMessage().startswith("POST /api/: NewConnectionError; retrying in ")
 
 
 @pytest.mark.parametrize("script", [Answer(200), Answer(404), later(429, "31"), half_a_body])

@@ -213,7 +213,7 @@ def test_the_log_tells_how_often_a_request_will_still_be_sent(
     messages = [record.getMessage() for record in caplog.records if "requests" in record.name]
     assert len(messages) == RETRIES
     for left, message in zip([4, 3, 2, 1], messages):
-        assert message.endswith(f" s, and up to {left} more if need be")
+        assert message.endswith(f" s, up to {left} more if needed")
     assert messages[-1].endswith(" s, for the last time")
 
 
@@ -224,7 +224,7 @@ def test_without_a_total_the_log_does_not_tell(
     server.script = [Answer(503)]
     with mounted(RetryAdapter(max_retries=GraceDBRetry(None, status=3))) as session:
         assert session.get(server.url).status_code == 200
-    assert caplog.messages[-1].endswith("again in 0.0 s")
+    assert caplog.messages[-1].endswith("retrying in 0.0 s")
 
 
 def test_python_prints_each_retry_where_nothing_is_configured() -> None:
@@ -240,8 +240,8 @@ def test_python_prints_each_retry_where_nothing_is_configured() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stderr == (
-        "GET /api/: NewConnectionError; again in 0.0 s, and up to 1 more if need be\n"
-        "GET /api/: NewConnectionError; again in 0.0 s, for the last time\n"
+        "GET /api/: NewConnectionError; retrying in 0.0 s, up to 1 more if needed\n"
+        "GET /api/: NewConnectionError; retrying in 0.0 s, for the last time\n"
     )
 
 

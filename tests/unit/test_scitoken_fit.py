@@ -244,7 +244,7 @@ def test_a_token_for_another_server_that_replaces_the_one_in_use_is_not_sent(
     auth = GraceDBAuth(URL, auth_reload=True)
     write_token(default, FOREIGN)
     assert sent(auth) == f"Bearer {token}"
-    assert f'has a token for "{ELSEWHERE}"; the one before stays in use' in caplog.text
+    assert f'has a token for "{ELSEWHERE}"; the previous one stays in use' in caplog.text
 
 
 # Files that somebody else has put there
@@ -332,7 +332,7 @@ def test_an_expired_token_that_leaves_nothing_is_a_warning(
     GraceDBAuth(URL)
     [record] = caplog.records
     assert record.getMessage() == (
-        f"no credential is sent: the token of the token file {default} has expired"
+        f"no credential is sent: the token in the token file {default} has expired"
     )
 
 

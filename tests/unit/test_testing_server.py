@@ -59,7 +59,7 @@ def test_a_server_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_server_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_PROBE", "/nowhere")
-    with pytest.raises(RuntimeError, match="the server answers with status 404"):
+    with pytest.raises(RuntimeError, match="the server answered with status 404"):
         GraceDBServer().__enter__()
 
 
@@ -72,7 +72,7 @@ def test_a_server_that_has_ended_says_so() -> None:
 
 
 def test_a_permission_that_there_is_not_is_an_error(gracedb_server: GraceDBServer) -> None:
-    with pytest.raises(ValueError, match="no permissions: {'nonsense'}; there are"):
+    with pytest.raises(ValueError, match="unknown permissions: {'nonsense'}; choose from"):
         gracedb_server.add_user("marie.curie", permissions=("nonsense",))
 
 

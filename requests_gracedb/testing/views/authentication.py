@@ -24,7 +24,7 @@ class TokenAuthentication(BaseAuthentication):
     """Bearer tokens. Without a challenge of its own, whatever is refused is a 403."""
 
     def authenticate(self, request: Request) -> tuple[User, dict[str, Any]] | None:
-        """Find the user of a token; of one that is not good, nobody."""
+        """Find the user of a token; nobody if the token is bad."""
         scheme, _, serialized = request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer":
             return None
@@ -61,18 +61,18 @@ def _active(user: User) -> User:
 
 
 class IsMember(BasePermission):
-    """What is for members of the collaborations."""
+    """Only for members of the collaborations."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Tell whether somebody is logged in who is one."""
+        """Tell whether a member is logged in."""
         return bool(request.user and request.user.is_member)
 
 
 class IsMemberOrReads(IsMember):
-    """What is for members of the collaborations, and may be public in part."""
+    """For members of the collaborations; parts may be public."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Tell whether a member is logged in, or nothing shall change."""
+        """Tell whether a member is logged in, or the request only reads."""
         return request.method in SAFE_METHODS or super().has_permission(request, view)
 
 
@@ -80,7 +80,7 @@ class UserThrottle(SimpleRateThrottle):
     """A limit for each user."""
 
     def get_cache_key(self, request: Request, view: Any) -> str | None:
-        """Get what is counted under one name, None for what is not limited."""
+        """Get the name to count under; None for no limit."""
         if request.method in SAFE_METHODS or request.user is None:
             return None
         return f"{self.scope}-{request.user.name}"
@@ -99,6 +99,6 @@ class AnnotationThrottle(UserThrottle):
 
 
 class AnonymousThrottle(AnonRateThrottle):
-    """A limit on requests of nobody in particular."""
+    """A limit on anonymous requests."""
 
     scope = "anonymous"

@@ -38,14 +38,14 @@ class Text(APIException):
 
 
 class Gone(APIException):
-    """What GraceDB does no more."""
+    """What GraceDB no longer does."""
 
     status_code = 410
     default_detail = "GraceDB has given up this functionality."
 
 
 class Refused(APIException):
-    """What is wrong with a request, in a form of its own."""
+    """An error with its own format."""
 
     status_code = 400
 
@@ -55,7 +55,7 @@ class Refused(APIException):
 
 
 def handle(error: Exception, context: object) -> Response | HttpResponse | None:
-    """Make an answer of an exception."""
+    """Turn an exception into an answer."""
     if isinstance(error, Text):
         return HttpResponse(str(error.detail), status=error.status_code)
     response = exception_handler(error, context)
@@ -77,7 +77,7 @@ def _messages(detail: Any) -> Iterator[str]:
 
 
 class GraceDBView(APIView):
-    """A view for members, that asks who is there."""
+    """A view for members, which checks who they are."""
 
     authentication_classes = [TokenAuthentication, PasswordAuthentication]
     permission_classes: list[type] = [IsMember]
@@ -168,7 +168,7 @@ def find_event(key: str) -> Event:
 
 
 def find_superevent(key: str, request: Request) -> Superevent:
-    """Find a superevent, or answer that there is none: to those who may not see it, too."""
+    """Find a superevent; answer that there is none, also to those who may not see it."""
     superevent = STATE.find_superevent(key)
     if superevent is None or not may_see(superevent, request):
         raise NotFound
@@ -181,14 +181,14 @@ def may_see(superevent: Superevent, request: Request) -> bool:
 
 
 def valid_label(name: str) -> str:
-    """Answer that there is no such label, if so."""
+    """Answer that there is no such label, if there is none."""
     if name not in LABELS:
         raise Refused({"error": f"{name} is not a valid label."})
     return name
 
 
 def validated(serializer: type[serializers.Serializer], data: object, **options: Any) -> JSON:
-    """Check what a client sent; what is wrong becomes the answer, with status 400."""
+    """Check what a client sent; mistakes become the answer, with status 400."""
     instance = serializer(data=data, **options)
     instance.is_valid(raise_exception=True)
     return dict(instance.validated_data)
@@ -202,5 +202,5 @@ def store(upload: UploadedFile) -> StoredFile:
 
 
 def created(data: Any, url: str) -> Response:
-    """Answer with what has been made, and where it is."""
+    """Answer with what was created, and its URL."""
     return Response(data, status=201, headers={"Location": url})

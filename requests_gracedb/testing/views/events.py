@@ -82,7 +82,7 @@ class EventDetail(RecordView):
         return Response(shapes.event(self.record, self.api))
 
     def put(self, request: Request, **_: str) -> HttpResponse:
-        """Replace it, by whoever has submitted it: not with the same, but with another version."""
+        """Add a version; only its submitter may."""
         if request.user.name != self.record.submitter:
             raise Text(403, "You do not have permission to replace this event.")
         upload = checked(ReplacementForm, request)["eventFile"]
@@ -94,17 +94,17 @@ class EventDetail(RecordView):
 
 
 class Deprecated(GraceDBView):
-    """What GraceDB does no more."""
+    """What GraceDB no longer does."""
 
     def gone(self, request: Request, **_: str) -> Response:
-        """Answer so."""
+        """Say so."""
         raise Gone
 
     get = post = put = patch = gone
 
 
 def checked(form_class: type[forms.Form], request: Request) -> JSON:
-    """Check a form; what is wrong becomes the answer."""
+    """Check a form; mistakes become the answer."""
     form = form_class(request.data, request.FILES)
     if not form.is_valid():
         errors = [f"{name}: {' '.join(texts)}" for name, texts in form.errors.items()]
