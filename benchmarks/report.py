@@ -236,12 +236,12 @@ def basis(runs: Runs) -> str:
     if len(runs) == 1:
         return f"Figures are medians of a run of {minutes:.1f} minutes."
     return (f"Figures are medians of {len(runs)} runs, of {minutes:.1f} minutes each. Quartiles are"
-            " those of\nall rounds, and the last table has the range over the runs.")
+            " over\nall rounds, and the last table has the range over the runs.")
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Write a table in reStructuredText."""
-    lines = [".. csv-table::", "   :delim: |"]
+    lines = [".. csv-table::", "   :class: figures", "   :delim: |"]
     if any(head):
         lines.append(f"   :header: {' | '.join(head)}")
     lines.append("")
