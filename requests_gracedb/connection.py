@@ -240,7 +240,7 @@ class _Connection(HTTPConnection):
             if broken is None:
                 raise
             raise broken from None
-        seconds = 0 if broken else self.idle_timeout
+        seconds = self.idle_timeout
         if "keep-alive" in response.headers:
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
         self._usable_until = monotonic() + seconds
