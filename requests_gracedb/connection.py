@@ -274,11 +274,10 @@ class _TLSConnection(_Connection, HTTPSConnection):
             return None
         try:
             files = [_File.of(getattr(self, name)) for name in _READ_BY_CONTEXT]
-            context = _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
+            return _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
         except OSError:
             # urllib3 runs into the same error, where requests expects it.
             return None
-        return context if _is_as_made(context, verify_mode) else None
 
 
 # What the context of a connection is made from, in the order of the parameters of `_context`; and
@@ -309,16 +308,7 @@ class _File(NamedTuple):
         if not name:
             return None
         status = os.stat(name)
-        return cls(
-            name,
-            (
-                status.st_dev,
-                status.st_ino,
-                status.st_size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-            ),
-        )
+        return cls(name, (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns))
 
 
 @lru_cache(maxsize=8)
@@ -331,6 +321,8 @@ def _context(
 ) -> ssl.SSLContext:
     """Make a context with these settings, as urllib3 would.
 
+    If somebody changes it, certificates and names are verified all the same: for each connection,
+    urllib3 (2.0 to 2.8) sets ``verify_mode``, and checks the name if the context does not.
     ``key_log`` only tells contexts apart: urllib3 reads it from the environment.
     """
     context = create_urllib3_context(cert_reqs=verify_mode)
@@ -342,12 +334,6 @@ def _context(
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     vars(context)["set_alpn_protocols"] = lambda protocols: None
     return context
-
-
-def _is_as_made(context: ssl.SSLContext, verify_mode: ssl.VerifyMode) -> bool:
-    """Tell whether a context still verifies as much as when it was made."""
-    checks_hostname = verify_mode == ssl.CERT_REQUIRED
-    return context.verify_mode == verify_mode and context.check_hostname == checks_hostname
 
 
 def _no_password() -> str:

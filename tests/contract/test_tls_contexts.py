@@ -285,7 +285,7 @@ def test_an_adapter_that_has_another_name_checked_shares_nothing(
         assert fails(renaming, misnamed_server, verify=ca_bundle)
 
 
-def test_a_context_that_somebody_changed_is_not_handed_out(
+def test_a_context_that_somebody_changed_verifies_all_the_same(
     ours: requests.Session, misnamed_server: LoopbackServer, ca_bundle: str
 ) -> None:
     connection._context.cache_clear()
