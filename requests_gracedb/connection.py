@@ -48,6 +48,8 @@ class ConnectionAdapter(DescribedAdapter):
     - An idle connection is not reused when the server, or a NAT on the way, may have dropped it:
       after ``idle_timeout``, or earlier if the server says so (``Keep-Alive: timeout=N``; 2 seconds
       before that, or at half of it if N is less than 4).
+    - After a request with ``Connection: close``, the connection is not reused, whatever the server
+      answers (RFC 9112, section 9.6). requests sends another request into it, which is lost.
     - Writing has the read timeout of the request, anew for each 256 KiB. In requests and urllib3
       (2.8) it has the connect timeout, and a large body has a single one for all of it.
     - If a server answers before it has read the request, and closes the connection, its answer is
@@ -181,22 +183,24 @@ class _Connection(HTTPConnection):
     _usable_until = inf
     _writing: Timeout | None = None
     _broken: Exception | None = None
+    _is_last = False
 
     @property
     def is_connected(self) -> bool:
         """Tell whether the connection is fit for another request."""
         return monotonic() < self._usable_until and super().is_connected
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
+    def request(self, *args: Any, headers: Any = None, **kwargs: Any) -> None:
         """Write a request."""
         if self.sock is None:
             self.connect()  # before the timeout changes: http.client connects when it writes
         self._broken = None
+        self._is_last = "close" in str((headers or {}).get("Connection", "")).lower()
         self._writing = _timeout.get()
         if self._writing is not None:
             self.timeout = _seconds_to_write(self._writing)
         try:
-            super().request(*args, **kwargs)
+            super().request(*args, headers=headers, **kwargs)  # type: ignore[misc]
         finally:
             self._writing = None
 
@@ -240,7 +244,7 @@ class _Connection(HTTPConnection):
             if broken is None:
                 raise
             raise broken from None
-        seconds = self.idle_timeout
+        seconds = 0 if self._is_last else self.idle_timeout
         if "keep-alive" in response.headers:
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
         self._usable_until = monotonic() + seconds

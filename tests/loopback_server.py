@@ -246,6 +246,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         bodiless = answer.status in (204, 304)
         headers = {} if bodiless else {"Content-Length": str(len(answer.body))}
+        if self.close_connection:
+            headers["Connection"] = "close"
         for name, value in {**headers, **answer.headers}.items():
             self.send_header(name, value)
         if self.command != "HEAD":

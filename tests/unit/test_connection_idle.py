@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from requests_gracedb import ConnectionAdapter, GraceDBAdapter, connection
-from tests.loopback_server import Answer, LoopbackServer, ProxyServer
+from tests.loopback_server import Answer, Handler, LoopbackServer, ProxyServer
 
 adapter_classes = pytest.mark.parametrize("adapter_class", [ConnectionAdapter, GraceDBAdapter])
 
@@ -248,3 +248,27 @@ def test_a_hint_of_many_digits_is_a_long_time(digits: int, server: LoopbackServe
         assert session.post(server.url).ok
         assert session.post(server.url).ok
     assert server.connections == 1
+
+
+def keep_alive(handler: Handler) -> None:
+    """Answer, and wait for the next request, whatever the client has said."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    handler.close_connection = False
+
+
+@pytest.mark.parametrize("option", ["close", "Close", "TE, close", b"close"])
+def test_a_connection_is_not_used_again_when_the_request_has_said_so(
+    option: Any, route: Route, session: requests.Session
+) -> None:
+    route.server.script = [keep_alive] * 3
+    for _ in range(3):
+        session.get(route.url, headers={"Connection": option}, proxies=route.proxies)
+    assert route.server.connections == 3
+
+
+def test_a_connection_is_used_again_after_another_option(
+    route: Route, session: requests.Session
+) -> None:
+    for _ in range(3):
+        session.get(route.url, headers={"Connection": "keep-alive"}, proxies=route.proxies)
+    assert route.server.connections == 1
