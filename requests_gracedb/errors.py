@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from threading import get_ident
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -82,7 +82,7 @@ class RedirectRecord:
     """
 
     def __init__(self) -> None:
-        self._thread = threading.local()
+        self._last: dict[int, _Hop] = {}  # by thread
 
     def __reduce__(self) -> tuple[type[RedirectRecord], tuple[()]]:
         # A response, or the exception that holds it, can be pickled; the current state of a thread
@@ -103,9 +103,9 @@ class RedirectRecord:
         if response.status_code >= 300 and (redirects or response.is_redirect):
             # Now, because requests gives a redirect another history later.
             requests = [*self.requests(response), *_requests(response)]
-            self._thread.last = _Hop(response, redirects, requests)
+            self._last[get_ident()] = _Hop(response, redirects, requests)
         else:
-            self._thread.last = None
+            self._last.pop(get_ident(), None)
 
     def redirects(self, response: Response) -> list[Response]:
         """Get the redirects that led to a response, oldest first, as in requests' history.
@@ -119,7 +119,7 @@ class RedirectRecord:
         -------
         list of requests.Response
         """
-        last: _Hop | None = getattr(self._thread, "last", None)
+        last = self._last.get(get_ident())
         if last is None:
             return []
         if last.response is response:
@@ -138,7 +138,7 @@ class RedirectRecord:
         -------
         list of requests.PreparedRequest
         """
-        return self._thread.last.requests if self.redirects(response) else []
+        return self._last[get_ident()].requests if self.redirects(response) else []
 
 
 def _is_followed(last: _Hop, response: Response) -> bool:
