@@ -44,9 +44,6 @@ class BasicAuth(CredentialAuth):
         password = Secret(password)
         self._authorization = _basic_authorization(username, password)
 
-    def __repr__(self) -> str:
-        return f"<{self.place}>"
-
     @property
     def place(self) -> str:
         """Where the credential comes from."""

@@ -113,6 +113,9 @@ class CredentialAuth(AuthBase):
     #: The only origin that gets the credential; None for the origin of each request.
     only_origin: Origin | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CredentialAuth):
             return NotImplemented

@@ -347,3 +347,8 @@ def test_no_auth_takes_a_rejection_as_final(
     with pytest.raises(requests.HTTPError, match="401"):
         session.get(server.url, auth=no_auth)
     assert len(server.requests) == 1
+
+
+def test_an_auth_object_without_a_credential_shows_that() -> None:
+    assert repr(NoAuth()) == "<NoAuth>"
+    assert repr(GraceDBAuth(force_noauth=True)) == "<GraceDBAuth <NoAuth>>"

@@ -69,7 +69,7 @@ def test_what_basic_authentication_cannot_express_is_a_value_error_that_does_not
 
 def test_username_and_password_do_not_show() -> None:
     representation = repr(GraceDBAuth(username=SECRET, password=SECRET))
-    assert representation == "<GraceDBAuth <username and password>>"
+    assert representation == "<GraceDBAuth <BasicAuth>>"
 
 
 # The netrc file
