@@ -1,13 +1,12 @@
 """A tour of requests-gracedb: upload an event, read it back, and see what else there is.
 
-``python -m examples.quickstart`` does all this with a stand-in for GraceDB on this machine.
-``python -m examples.quickstart --url https://gracedb.ligo.org/api/`` reads from GraceDB itself.
+``python -m examples`` does all this with a stand-in for GraceDB on this machine.
+``python -m examples --url https://gracedb.ligo.org/api/`` reads from GraceDB itself.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from argparse import ArgumentParser
 from cmath import exp
 from collections.abc import Iterator, Sequence
@@ -35,7 +34,7 @@ def main() -> str | None:
     str or None
         What went wrong, for `sys.exit`.
     """
-    parser = ArgumentParser("python -m examples.quickstart", description="Try requests-gracedb.")
+    parser = ArgumentParser("python -m examples", description="Try requests-gracedb.")
     parser.add_argument("--url", help="API of a GraceDB to read from, instead of the stand-in")
     url = parser.parse_args().url
     if url is None:
@@ -252,7 +251,3 @@ def _snr_plot(seed: int, samples: int = 1024) -> bytes:
     file = BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

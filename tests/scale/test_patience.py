@@ -32,7 +32,7 @@ def check(url: str) -> str:
 
 
 def quickstart(url: str) -> str:
-    """Run ``python -m examples.quickstart --url``, in this process."""
+    """Run ``python -m examples --url``, in this process."""
     with pytest.raises((OSError, ValueError)) as caught:
         look_around(url)
     return type(caught.value).__name__

@@ -36,7 +36,7 @@ class Tour:
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "examples.quickstart", *arguments],
+        [sys.executable, "-m", "examples", *arguments],
         cwd=TOP,
         env={**os.environ, **settings},
         capture_output=True,
