@@ -37,7 +37,7 @@ def lint(session: nox.Session) -> None:
     session.run("bandit", "--quiet", "--recursive", "requests_gracedb")
 
 
-@nox.session
+@nox.session(default=False)
 def spelling(session: nox.Session) -> None:
     """Check the spelling of documentation, docstrings and comments. It needs Node.js."""
     command = "npx", "--yes", "cspell@9", "lint", "--no-progress", "--config", "docs/cspell.json"

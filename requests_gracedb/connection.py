@@ -190,7 +190,9 @@ class _Connection(HTTPConnection):
         """Tell whether the connection is fit for another request."""
         return monotonic() < self._usable_until and super().is_connected
 
-    def request(self, *args: Any, headers: Any = None, **kwargs: Any) -> None:
+    def request(
+        self, method: str, url: str, body: Any = None, headers: Any = None, **kwargs: Any
+    ) -> None:
         """Write a request."""
         if self.sock is None:
             self.connect()  # before the timeout changes: http.client connects when it writes
@@ -200,7 +202,7 @@ class _Connection(HTTPConnection):
         if self._writing is not None:
             self.timeout = _seconds_to_write(self._writing)
         try:
-            super().request(*args, headers=headers, **kwargs)  # type: ignore[misc]
+            super().request(method, url, body, headers, **kwargs)
         finally:
             self._writing = None
 
@@ -278,10 +280,11 @@ class _TLSConnection(_Connection, HTTPSConnection):
             return None
         try:
             files = [_File.of(getattr(self, name)) for name in _READ_BY_CONTEXT]
-            return _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
+            context = _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
         except OSError:
             # urllib3 runs into the same error, where requests expects it.
             return None
+        return context if _is_as_made(context, verify_mode) else None
 
 
 # What the context of a connection is made from, in the order of the parameters of `_context`; and
@@ -325,8 +328,6 @@ def _context(
 ) -> ssl.SSLContext:
     """Make a context with these settings, as urllib3 would.
 
-    If somebody changes it, certificates and names are verified all the same: for each connection,
-    urllib3 (2.0 to 2.8) sets ``verify_mode``, and checks the name if the context does not.
     ``key_log`` only tells contexts apart: urllib3 reads it from the environment.
     """
     context = create_urllib3_context(cert_reqs=verify_mode)
@@ -338,6 +339,20 @@ def _context(
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     vars(context)["set_alpn_protocols"] = lambda protocols: None
     return context
+
+
+def _is_as_made(context: ssl.SSLContext, verify_mode: ssl.VerifyMode) -> bool:
+    """Tell whether a context is one of ssl's, and still verifies what it did when it was made.
+
+    urllib3 (2.8) sets ``verify_mode`` for each connection. Those of pyOpenSSL refuse that when they
+    have been used, and those of ssl when they check the name and shall not verify.
+    """
+    checks_hostname = verify_mode == ssl.CERT_REQUIRED
+    return (
+        isinstance(context, ssl.SSLContext)
+        and context.verify_mode == verify_mode
+        and context.check_hostname == checks_hostname
+    )
 
 
 def _no_password() -> str:

@@ -17,7 +17,8 @@ class DescribedAdapter(HTTPAdapter):
     def __repr__(self) -> str:
         settings = dict(vars(self))  # There may be none yet in a traceback.
         if "max_retries" in settings:
-            settings["retries"] = self.max_retries.total
+            # requests makes a rule of a number, unless it is set later.
+            settings["retries"] = getattr(self.max_retries, "total", self.max_retries)
         shown = [f" {name}={settings[name]!r}" for name in _SHOWN if name in settings]
         return f"<{type(self).__name__}{''.join(shown)}>"
 

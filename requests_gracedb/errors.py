@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from threading import get_ident
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -81,8 +81,8 @@ class RedirectRecord:
     hooks, may also be sent again, even by several threads at once.
     """
 
-    def __init__(self) -> None:
-        self._last: dict[int, _Hop] = {}  # by thread
+    # There is none until there is a redirect: it would cost each upload more than all else here.
+    _thread: threading.local | None = None
 
     def __reduce__(self) -> tuple[type[RedirectRecord], tuple[()]]:
         # A response, or the exception that holds it, can be pickled; the current state of a thread
@@ -103,9 +103,11 @@ class RedirectRecord:
         if response.status_code >= 300 and (redirects or response.is_redirect):
             # Now, because requests gives a redirect another history later.
             requests = [*self.requests(response), *_requests(response)]
-            self._last[get_ident()] = _Hop(response, redirects, requests)
-        else:
-            self._last.pop(get_ident(), None)
+            # Two threads may do this at the same time, and must get the same.
+            thread = vars(self).setdefault("_thread", threading.local())
+            thread.last = _Hop(response, redirects, requests)
+        elif self._thread is not None:
+            self._thread.last = None
 
     def redirects(self, response: Response) -> list[Response]:
         """Get the redirects that led to a response, oldest first, as in requests' history.
@@ -119,7 +121,7 @@ class RedirectRecord:
         -------
         list of requests.Response
         """
-        last = self._last.get(get_ident())
+        last: _Hop | None = getattr(self._thread, "last", None)
         if last is None:
             return []
         if last.response is response:
@@ -138,7 +140,7 @@ class RedirectRecord:
         -------
         list of requests.PreparedRequest
         """
-        return self._last[get_ident()].requests if self.redirects(response) else []
+        return getattr(self._thread, "last").requests if self.redirects(response) else []
 
 
 def _is_followed(last: _Hop, response: Response) -> bool:

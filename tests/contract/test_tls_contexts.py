@@ -299,6 +299,17 @@ def test_a_context_that_somebody_changed_verifies_all_the_same(
     connection._context.cache_clear()
 
 
+def test_a_context_that_somebody_changed_does_not_stop_those_that_verify_nothing(
+    ours: requests.Session, misnamed_server: LoopbackServer
+) -> None:
+    connection._context.cache_clear()
+    assert not fails(ours, misnamed_server, verify=False)
+    context = connection._context(ssl.CERT_NONE, None, None, None, os.environ.get("SSLKEYLOGFILE"))
+    context.check_hostname = True  # urllib3 cannot set verify_mode any more.
+    assert not fails(ours, misnamed_server, verify=False)
+    connection._context.cache_clear()
+
+
 def test_threads_that_differ_get_what_they_ask_for(
     ours: requests.Session, misnamed_server: LoopbackServer, ca_bundle: str
 ) -> None:

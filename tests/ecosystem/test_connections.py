@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +44,37 @@ def form() -> FormData:
 def hint(handler: Handler) -> None:
     """Answer with an interim response first, which connections of ours skip."""
     handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+
+
+# pyOpenSSL puts its own TLS into urllib3, for a whole process.
+
+WITH_PYOPENSSL = """
+import sys
+import requests
+from urllib3.contrib import pyopenssl
+from requests_gracedb import ConnectionAdapter
+
+pyopenssl.inject_into_urllib3()
+url, ca_bundle = sys.argv[1:]
+with requests.Session() as session:
+    session.mount("https://", ConnectionAdapter())
+    for verify in (ca_bundle, ca_bundle, False, False):
+        print(session.get(url, verify=verify, headers={"Connection": "close"}).status_code)
+    try:
+        session.get(url, verify=True, headers={"Connection": "close"})
+    except requests.exceptions.SSLError:
+        print("refused")
+"""
+
+
+def test_pyopenssl_verifies_connection_after_connection(
+    tls_server: LoopbackServer, ca_bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    command = [sys.executable, "-W", "ignore", "-c", WITH_PYOPENSSL, tls_server.url, ca_bundle]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.stdout.split(), result.stderr) == ([*["200"] * 4, "refused"], "")
 
 
 # vcrpy puts its own connections into the pools.

@@ -42,6 +42,12 @@ def test_an_adapter_shows_its_settings(adapter: GraceDBAdapter, expected: str) -
     assert repr(adapter) == expected
 
 
+def test_a_number_of_retries_that_was_set_later_is_shown() -> None:
+    adapter = AuthAdapter()
+    adapter.max_retries = 3  # type: ignore[assignment]
+    assert repr(adapter) == "<AuthAdapter retries=3>"
+
+
 def test_an_adapter_that_was_not_made_shows_its_name() -> None:
     # In a traceback with local variables, say.
     assert repr(Mine.__new__(Mine)) == "<Mine>"
