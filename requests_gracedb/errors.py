@@ -140,7 +140,8 @@ class RedirectRecord:
         -------
         list of requests.PreparedRequest
         """
-        return getattr(self._thread, "last").requests if self.redirects(response) else []
+        last: _Hop | None = getattr(self._thread, "last", None)
+        return last.requests if last is not None and self.redirects(response) else []
 
 
 def _is_followed(last: _Hop, response: Response) -> bool:

@@ -15,19 +15,11 @@ import pytest
 import requests
 
 from requests_gracedb import ConnectionAdapter, FormData, GraceDBAdapter, retry
+from tests.conftest import mounted
 from tests.loopback_server import Answer, Handler, LoopbackServer, ProxyServer, drop
 
 # More than the buffers of loopback hold, those of a proxy included.
 SIZE = 32 * 2**20
-
-
-def mounted(adapter: Any, ca_bundle: str) -> requests.Session:
-    """Make a session with an adapter on everything."""
-    session = requests.Session()
-    session.verify = ca_bundle
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
 
 
 @pytest.fixture

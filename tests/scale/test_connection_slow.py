@@ -16,6 +16,7 @@ from urllib3 import Timeout
 
 from requests_gracedb import ConnectionAdapter, FormData, GraceDBAdapter
 from requests_gracedb.content import BLOCK_SIZE
+from tests.conftest import mounted
 from tests.loopback_server import Answer, LoopbackServer, ProxyServer
 
 # More than the buffers of loopback hold, those of a proxy included.
@@ -112,17 +113,6 @@ def start(
             return server, {"https": stack.enter_context(ProxyServer()).url}
 
         yield start
-
-
-def mounted(adapter: Any, ca_bundle: str) -> requests.Session:
-    """Make a session, the sockets of which hold little."""
-    session = requests.Session()
-    session.verify = ca_bundle
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)]
-    adapter.poolmanager.connection_pool_kw["socket_options"] = options
-    return session
 
 
 @pytest.fixture

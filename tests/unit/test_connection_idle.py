@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from requests_gracedb import ConnectionAdapter, GraceDBAdapter, connection
+from tests.conftest import mounted
 from tests.loopback_server import Answer, Handler, LoopbackServer, ProxyServer
 
 adapter_classes = pytest.mark.parametrize("adapter_class", [ConnectionAdapter, GraceDBAdapter])
@@ -56,15 +57,6 @@ def route(
             "http by a proxy": Route(server, "http://gracedb.invalid/", {"http": server.url}),
             "https by a proxy": Route(tls_server, tls_server.url, {"https": proxy.url}),
         }[request.param]
-
-
-def mounted(adapter: Any, ca_bundle: str | bool = True) -> requests.Session:
-    """Make a session with an adapter on everything."""
-    session = requests.Session()
-    session.verify = ca_bundle
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
 
 
 @pytest.fixture
