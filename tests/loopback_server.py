@@ -344,6 +344,9 @@ class _Proxy(ThreadingTCPServer):
     def __init__(self, owner: ProxyServer) -> None:
         self.owner = owner
         super().__init__(("127.0.0.1", 0), _ProxyHandler)
+        # For the accepted ones, too. Otherwise Linux lets it grow to 32 MiB, which then count as
+        # sent, although the server behind reads none of them.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass
