@@ -11,7 +11,7 @@ from typing import Any
 
 from .credential import CredentialAuth, Origin, Secret, shown
 
-_NOT_FOR_BASIC = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_NOT_FOR_BASIC = "[\x00-\x1f\x7f\ud800-\udfff]"
 
 
 class BasicAuth(CredentialAuth):
@@ -148,7 +148,7 @@ def describe_netrc(url: str | None) -> str:
 def _basic_authorization(username: str, password: str) -> Secret:
     if ":" in username:
         raise ValueError("basic authentication allows no colon in a user name (RFC 7617)")
-    if _NOT_FOR_BASIC.search(username) or _NOT_FOR_BASIC.search(password):
+    if re.search(_NOT_FOR_BASIC, username) or re.search(_NOT_FOR_BASIC, password):
         raise ValueError("basic authentication allows no control characters (RFC 7617)")
     pair = Secret(f"{username}:{password}")
     # requests sends ISO-8859-1, which servers expect, and cannot send the rest.

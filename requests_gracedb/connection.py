@@ -12,7 +12,7 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, parse_headers
 from math import inf
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from requests import PreparedRequest
 from urllib3 import HTTPConnectionPool, PoolManager, Timeout
@@ -36,6 +36,7 @@ _MAXIMUM_INTERIM_RESPONSES = 100
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 _Context = dict[str, Any]
+_File = tuple[str, int, int, int, int]
 
 # The timeout of the request being sent. urllib3 (2.8) does not tell a connection how long to wait
 # for an answer until the request has been written.
@@ -63,6 +64,8 @@ class ConnectionAdapter(DescribedAdapter):
       which is most of the cost of a connection.
     - If the body is an open file, it is read in blocks as large as those of a `FormData`; urllib3
       reads 16 KiB at a time.
+    - A body of up to 256 KiB is written together with the headers, unless its length is unknown.
+      urllib3 writes it separately.
     - urllib3 (2.8) looks up a connection pool by a key made of all settings of a connection, and
       builds that key for each request. Here the key is remembered for the same settings. The
       settings, such as ``verify``, ``cert`` and proxies, are still those of each request, and so is
@@ -184,6 +187,7 @@ class _Connection(HTTPConnection):
     _writing: Timeout | None = None
     _broken: Exception | None = None
     _is_last = False
+    _held: bytes | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -201,13 +205,17 @@ class _Connection(HTTPConnection):
         self._writing = _timeout.get()
         if self._writing is not None:
             self.timeout = _seconds_to_write(self._writing)
+        # One write less: each is a record of TLS, and a system call.
+        self._held = b"" if body is not None and _is_one_block(headers or {}) else None
         try:
             super().request(method, url, body, headers, **kwargs)
+            if self._held:  # There was no body after all.
+                self.send(b"")
         finally:
             self._writing = None
 
     def send(self, data: Any) -> None:
-        """Write one block at a time.
+        """Write one block at a time, the headers together with a small body.
 
         Raises
         ------
@@ -220,6 +228,11 @@ class _Connection(HTTPConnection):
         if self._writing is None:  # CONNECT is part of connecting.
             super().send(data)
             return
+        if self._held is not None:
+            if not self._held:
+                self._held = data
+                return
+            data, self._held = self._held + data, None
         try:
             for block in _blocks(data):
                 if self._writing.total is not None:
@@ -279,7 +292,7 @@ class _TLSConnection(_Connection, HTTPSConnection):
         if verify_mode != ssl.CERT_NONE and not self.ca_certs:
             return None
         try:
-            files = [_File.of(getattr(self, name)) for name in _READ_BY_CONTEXT]
+            files = [_file(getattr(self, name)) for name in _READ_BY_CONTEXT]
             context = _context(verify_mode, *files, os.environ.get("SSLKEYLOGFILE"))
         except OSError:
             # urllib3 runs into the same error, where requests expects it.
@@ -303,19 +316,12 @@ _NOT_SHARED = (
 )
 
 
-class _File(NamedTuple):
-    """A file as it is now: one that replaces it is another file, even with the same name."""
-
-    name: str
-    stamp: tuple[int, ...]
-
-    @classmethod
-    def of(cls, name: str | None) -> _File | None:
-        """Look at the file, if there is one."""
-        if not name:
-            return None
-        status = os.stat(name)
-        return cls(name, (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns))
+def _file(name: str | None) -> _File | None:
+    """Look at a file, if there is one: what replaces it is another, even with the same name."""
+    if not name:
+        return None
+    status = os.stat(name)
+    return name, status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns
 
 
 @lru_cache(maxsize=8)
@@ -332,9 +338,9 @@ def _context(
     """
     context = create_urllib3_context(cert_reqs=verify_mode)
     if ca_certs is not None:
-        context.load_verify_locations(ca_certs.name)
+        context.load_verify_locations(ca_certs[0])
     if certificate is not None:
-        context.load_cert_chain(certificate.name, key and key.name, _no_password)
+        context.load_cert_chain(certificate[0], key and key[0], _no_password)
     # urllib3 (2.8) sets this for each connection, while another thread may be reading it.
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     vars(context)["set_alpn_protocols"] = lambda protocols: None
@@ -370,6 +376,12 @@ def _seconds_to_write(timeout: Timeout) -> float | None:
     seconds: Any = timeout.read_timeout
     # A socket with a timeout of 0 does not wait, and has other errors.
     return None if seconds is None else max(seconds, 0.001)
+
+
+def _is_one_block(headers: Any) -> bool:
+    """Tell whether the body is known to be small; a generator may take its time to begin."""
+    length = str(headers.get("Content-Length", ""))
+    return length.isdecimal() and 0 < int(length) <= BLOCK_SIZE
 
 
 def _blocks(data: Any) -> Iterable[Any]:

@@ -12,15 +12,15 @@ from .described import DescribedAdapter
 from .form import FormData, guess_content_type
 
 # The boundary of a form that urllib3 made for requests (filepost.choose_boundary, urllib3 2.0).
-_FORM = re.compile(r"multipart/form-data; boundary=([0-9a-f]{32})")
-_FILENAME = re.compile(rb'\r\nContent-Disposition:[^\r\n]*; filename="([^"\r\n]*)"')
+_FORM = r"multipart/form-data; boundary=([0-9a-f]{32})"
+_FILENAME = rb'\r\nContent-Disposition:[^\r\n]*; filename="([^"\r\n]*)"'
 _NO_FILE = (
     "there is no file in the form: requests leaves out a file whose content is None. Pass "
     "data=requests_gracedb.FormData(data, files), which reads it from disk, and takes a form "
     "without files"
 )
 _WORTH_COPYING = 1024 * 1024  # bytes
-_CONTENT_TYPE = re.compile(rb"\r\nContent-Type:", re.IGNORECASE)
+_CONTENT_TYPE = rb"(?i)\r\nContent-Type:"
 
 
 class FileAdapter(DescribedAdapter):
@@ -60,7 +60,7 @@ class FileAdapter(DescribedAdapter):
         if isinstance(body, FormData):
             request.headers["Content-Type"] = body.content_type
         elif isinstance(body, bytes):
-            form = _FORM.fullmatch(str(request.headers.get("Content-Type", "")))
+            form = re.fullmatch(_FORM, str(request.headers.get("Content-Type", "")))
             delimiter = f"--{form[1]}".encode() if form else b""
             if form and body.startswith(delimiter):
                 form_with_types = _with_content_types(body, b"\r\n" + delimiter)
@@ -80,9 +80,10 @@ def _with_content_types(body: bytes, delimiter: bytes) -> bytes | Pieces:
         # The first delimiter has no line break before it.
         start = len(delimiter) + (part if part >= 0 else -len(b"\r\n"))
         header_end = body.index(b"\r\n\r\n", start, next_part + len(b"\r\n"))
-        filename = _FILENAME.search(body, start, header_end)
+        header = body[start:header_end]
+        filename = re.search(_FILENAME, header)
         has_file = has_file or filename is not None
-        if filename and not _CONTENT_TYPE.search(body, start, header_end):
+        if filename and not re.search(_CONTENT_TYPE, header):
             content_type = guess_content_type(filename[1].decode("utf-8", "replace"))
             pieces += view[header_end:end], f"\r\nContent-Type: {content_type}".encode()
             end = header_end

@@ -17,9 +17,9 @@ from urllib3.exceptions import HTTPError
 
 from .content import BLOCK_SIZE, TEXT, Content, MemoryContent, content_of
 
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_FIELD_VALUE = re.compile(r"[^\0-\x08\x0a-\x1f\x7f]*")  # RFC 9110, section 5.5
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_FIELD_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+_FIELD_VALUE = r"[^\0-\x08\x0a-\x1f\x7f]*"  # RFC 9110, section 5.5
+_SURROGATE = "[\ud800-\udfff]"
 
 _LONGEST_PATH = 4096  # characters; a longer text need not be looked for on disk
 _PATH_AS_TEXT = (
@@ -324,9 +324,9 @@ def _header(
     if filename is not None:
         lines[0] += f'; filename="{_quoted(filename)}"'
     for field, value in (headers or {}).items():
-        if not _FIELD_NAME.fullmatch(field) or field.lower() == "content-disposition":
+        if not re.fullmatch(_FIELD_NAME, field) or field.lower() == "content-disposition":
             raise ValueError(f"{field!r} cannot be a header of a part of a form")
-        if not _FIELD_VALUE.fullmatch(value):
+        if not re.fullmatch(_FIELD_VALUE, value):
             raise ValueError(f"the part header {field} has a control character in its value")
         lines.append(f"{field}: {value}")
     return "\r\n".join([*lines, "", ""]).encode()
@@ -334,7 +334,9 @@ def _header(
 
 def _quoted(name: str | bytes) -> str:
     """Encode a name as browsers do: WHATWG HTML, "multipart/form-data encoding algorithm"."""
-    text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", os.fsdecode(name))
+    text = os.fsdecode(name)
+    if not text.isascii():
+        text = re.sub(_SURROGATE, "\N{REPLACEMENT CHARACTER}", text)
     if "\0" in text:
         raise ValueError(f"{text!r} contains a NUL, which no form parser could read back")
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -22,7 +22,7 @@ from .credential import Origin, shown
 from .errors import redaction_for
 
 _PATIENCE = 2  # seconds
-_API = re.compile(r".*?/api/(?:v\d+/)?")
+_API = r".*?/api/(?:v\d+/)?"
 _NOBODY = "the server treats us as anonymous"
 
 
@@ -149,7 +149,7 @@ def _status(response: requests.Response) -> str:
 def _links(session: requests.Session, url: str) -> dict[str, str]:
     """Get the links that the API root lists, within its own origin."""
     origin = Origin.of(url)
-    within = _API.match(urlsplit(url).path)
+    within = re.match(_API, urlsplit(url).path)
     try:
         root = _get(session, urljoin(url, within[0] if within else "/api/")).json()
         links = root["links"].items()

@@ -49,9 +49,7 @@ _TRACES = (
     "CF-RAY",
     "X-Amz-Cf-Id",
 )
-_CACHE = re.compile(
-    r"varnish|squid|cloudflare|cloudfront|akamai|fastly|envoy|trafficserver|\bats\b", re.IGNORECASE
-)
+_CACHE = r"varnish|squid|cloudflare|cloudfront|akamai|fastly|envoy|trafficserver|\bats\b"
 
 _logger = logging.getLogger(__name__)
 
@@ -365,7 +363,9 @@ def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:
     if getattr(pool, "proxy", None) is not None and pool.scheme == "http":
         return True  # For https, a proxy only makes a tunnel.
     server = response.headers.get("Server", "")
-    return bool(_CACHE.search(server)) or any(name in response.headers for name in _TRACES)
+    return re.search(_CACHE, server, re.IGNORECASE) is not None or any(
+        name in response.headers for name in _TRACES
+    )
 
 
 def _as_it_is(error: requests.ConnectionError) -> requests.RequestException:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from scitokens import SciToken
 
 _MAXIMUM_SIZE = 64 * 1024  # bytes
-_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+_B64TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # RFC 6750, section 2.1
 # A JSON Web Token, a header, or something too long for a file name.
-_LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}")
+_LOOKS_LIKE_A_TOKEN = r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}"
 _TMP = "/tmp"  # nosec: the specification names this directory
 # Audiences that mean any server: those of SciTokens and of WLCG Common JWT Profiles.
 _ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
@@ -470,7 +470,7 @@ class TokenSource:
 class _TokenFile(TokenSource):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
-        self._looks_like_a_token = _LOOKS_LIKE_A_TOKEN.search(name) is not None
+        self._looks_like_a_token = re.search(_LOOKS_LIKE_A_TOKEN, name) is not None
         absolute = os.path.abspath(name)
         super().__init__(Secret(absolute) if self._looks_like_a_token else absolute)
 
@@ -631,7 +631,7 @@ def _bearer_token(content: Secret, name: str) -> Secret:
         raise ValueError(f"the {name} is over {_MAXIMUM_SIZE} bytes, too long for a bearer token")
     if not token:
         raise ValueError(f"the {name} is empty")
-    if not _B64TOKEN.fullmatch(token):
+    if not re.fullmatch(_B64TOKEN, token):
         raise ValueError(f"the content of the {name} is not one bearer token (RFC 6750)")
     return token
 

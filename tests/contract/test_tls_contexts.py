@@ -290,7 +290,7 @@ def test_a_context_that_somebody_changed_verifies_all_the_same(
 ) -> None:
     connection._context.cache_clear()
     assert fails(ours, misnamed_server, verify=ca_bundle)
-    file = connection._File.of(ca_bundle)
+    file = connection._file(ca_bundle)
     context = connection._context(ssl.CERT_REQUIRED, file, None, None, None)
     context.check_hostname = False
     assert fails(ours, misnamed_server, verify=ca_bundle)

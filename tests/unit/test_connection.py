@@ -1,11 +1,15 @@
-"""ConnectionAdapter: pools are found by keys that are made once, raw files read in large blocks."""
+"""ConnectionAdapter: pools are found by keys made once; what is read and written in one piece."""
 
 from __future__ import annotations
 
 import io
 import pickle
 import socket
-from collections.abc import Iterator
+import ssl
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 
-from requests_gracedb import ConnectionAdapter
+from requests_gracedb import ConnectionAdapter, FormData
 from requests_gracedb.content import BLOCK_SIZE
 from tests.conftest import mounted
 from tests.loopback_server import LoopbackServer
@@ -132,3 +136,94 @@ def test_a_file_as_the_body_is_read_in_large_blocks_through_a_proxy(
     blocks = Blocks(b"content")
     session.post("http://gracedb.invalid/", data=blocks, proxies={"http": server.url})
     assert blocks.sizes == {BLOCK_SIZE}
+
+
+First = tuple[str, "SimpleQueue[bytes]"]
+
+
+@pytest.fixture
+def first(tls: ssl.SSLContext) -> Iterator[First]:
+    """The URL of a server, and the first record of TLS that it gets: what was written at once."""
+    record: SimpleQueue[bytes] = SimpleQueue()
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        listener.settimeout(60)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with tls.wrap_socket(connection, server_side=True) as secure:
+                record.put(secure.recv(65536))
+                secure.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+                while secure.recv(65536):
+                    pass
+
+        threads.submit(serve)
+        yield f"https://localhost:{listener.getsockname()[1]}/", record
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"content", memoryview(b"content"), FormData({"a": "content"}), io.BytesIO(b"content")],
+    ids=lambda body: type(body).__name__,
+)
+def test_a_small_body_is_written_together_with_the_headers(
+    body: Any, first: First, ca_bundle: str, session: requests.Session
+) -> None:
+    url, record = first
+    session.post(url, data=body, verify=ca_bundle)
+    head, _, content = record.get(timeout=60).partition(b"\r\n\r\n")
+    assert head.startswith(b"POST / HTTP/1.1\r\n")
+    assert b"content" in content
+
+
+def test_nothing_is_written_if_a_small_body_cannot_be_made(
+    server: LoopbackServer, session: requests.Session
+) -> None:
+    def broken(size: int) -> None:
+        raise ValueError("no screen")
+
+    with pytest.raises(ValueError, match="no screen"):
+        session.post(server.url, data=FormData({"a": "content"}, progress=broken))
+    session.get(server.url)
+    assert [received.method for received in server.requests] == ["GET"]
+
+
+def test_a_body_of_more_than_a_block_is_not_copied(
+    first: First, ca_bundle: str, session: requests.Session
+) -> None:
+    url, record = first
+    session.post(url, data=bytes(BLOCK_SIZE + 1), verify=ca_bundle)
+    assert record.get(timeout=60).endswith(b"\r\n\r\n")
+
+
+def test_the_headers_do_not_wait_for_a_generator_to_begin(
+    server: LoopbackServer, session: requests.Session
+) -> None:
+    has_begun = threading.Event()
+
+    def wait_for_headers(connection: socket.socket) -> None:
+        connection.recv(1, socket.MSG_PEEK)
+        has_begun.set()
+
+    def generated() -> Iterator[bytes]:
+        assert has_begun.wait(10)
+        yield b"content"
+
+    server.greetings.append(wait_for_headers)
+    session.post(server.url, data=generated())
+    assert server.requests[0].body == b"content"
+
+
+@pytest.mark.parametrize("length", ["5", "0", "many"])
+def test_the_headers_are_written_if_there_is_no_body_after_all(
+    length: str, server: LoopbackServer, session: requests.Session
+) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    nothing: Iterable[bytes] = iter(())
+    server.greetings.append(refuse)
+    response = session.post(
+        server.url, data=nothing, headers={"Content-Length": length}, timeout=10
+    )
+    assert response.status_code == 400

@@ -309,9 +309,10 @@ def test_whatever_progress_raises_ends_the_request(
     def broken(size: int) -> None:
         raise error
 
+    form = FormData(files={"a": bytes(MIB)}, progress=broken)
     with mounted(GraceDBAdapter()) as session:
         with pytest.raises((RuntimeError, ValueError)) as caught:
-            session.request(method, server.url, data=FormData({"a": "b"}, progress=broken))
+            session.request(method, server.url, data=form)
     assert error in (caught.value, caught.value.__cause__)
     assert_is_broken_off(arrived.get(timeout=60))
     assert waits == []
