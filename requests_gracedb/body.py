@@ -26,8 +26,8 @@ _IS_BOUNDED = hasattr(ContentDecoder, "has_unconsumed_tail")
 def is_repeatable(request: PreparedRequest) -> bool:
     """Tell whether the body of a request can be sent more than once.
 
-    An iterable body says so itself, with an attribute ``is_repeatable`` that is True. No one knows
-    whether others yield the same again: a progress bar around a generator yields nothing.
+    An iterable body of bytes says so itself, with an attribute ``is_repeatable`` that is True. No
+    one knows whether others yield the same again: a progress bar around a generator yields nothing.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from contextvars import ContextVar
 from functools import lru_cache
 from http import HTTPStatus
@@ -64,8 +64,9 @@ class ConnectionAdapter(DescribedAdapter):
       which is most of the cost of a connection.
     - If the body is an open file, it is read in blocks as large as those of a `FormData`; urllib3
       reads 16 KiB at a time.
-    - A body of up to 256 KiB is written together with the headers, unless its length is unknown.
-      urllib3 writes it separately.
+    - A body in memory, of up to 256 KiB, is written together with the headers, which urllib3 writes
+      separately. So is a `FormData` of that size: it is read before a connection is chosen, so that
+      a slow disk does not leave that idle.
     - urllib3 (2.8) looks up a connection pool by a key made of all settings of a connection, and
       builds that key for each request. Here the key is remembered for the same settings. The
       settings, such as ``verify``, ``cert`` and proxies, are still those of each request, and so is
@@ -145,8 +146,9 @@ class _Pool(HTTPConnectionPool):
         mixin = _TLSConnection if issubclass(base, HTTPSConnection) else _Connection
         return _derived(mixin, base, self.idle_timeout)
 
-    def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+    def urlopen(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Send a request, with its timeout for every wait."""
+        body = _made(body)
         timeout = kwargs.get("timeout")
         if not isinstance(timeout, Timeout):  # It is one when requests sends the request.
             timeout = self.timeout
@@ -158,7 +160,7 @@ class _Pool(HTTPConnectionPool):
             kwargs["pool_timeout"] = seconds
         token = _timeout.set(timeout)
         try:
-            return super().urlopen(method, url, *args, **kwargs)
+            return super().urlopen(method, url, body, *args, **kwargs)
         except EmptyPoolError as error:
             raise MaxRetryError(self, url, _no_connection_in_time(self)) from error
         finally:
@@ -205,12 +207,12 @@ class _Connection(HTTPConnection):
         self._writing = _timeout.get()
         if self._writing is not None:
             self.timeout = _seconds_to_write(self._writing)
-        # One write less: each is a record of TLS, and a system call.
-        self._held = b"" if body is not None and _is_one_block(headers or {}) else None
+        # One write less: each is a record of TLS, and a system call. Not if the body is yet to be
+        # made: the server would see an idle connection.
+        is_there = isinstance(body, (bytes, str)) and 0 < len(body) <= BLOCK_SIZE
+        self._held = b"" if is_there else None
         try:
             super().request(method, url, body, headers, **kwargs)
-            if self._held:  # There was no body after all.
-                self.send(b"")
         finally:
             self._writing = None
 
@@ -232,7 +234,7 @@ class _Connection(HTTPConnection):
             if not self._held:
                 self._held = data
                 return
-            data, self._held = self._held + data, None
+            data, self._held = b"".join((self._held, data)), None
         try:
             for block in _blocks(data):
                 if self._writing.total is not None:
@@ -365,6 +367,12 @@ def _no_password() -> str:
     raise ssl.SSLError("the private key is encrypted")
 
 
+def _made(body: Any) -> Any:
+    """Make a small form now: no connection is idle meanwhile, and perhaps closed by the server."""
+    is_form = getattr(body, "is_repeatable", False) is True and isinstance(body, Sized)
+    return b"".join(body) if is_form and len(body) <= BLOCK_SIZE else body
+
+
 def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:
     return ConnectTimeoutError(
         f"{pool}: no connection was free in time. A streamed response keeps its "
@@ -376,12 +384,6 @@ def _seconds_to_write(timeout: Timeout) -> float | None:
     seconds: Any = timeout.read_timeout
     # A socket with a timeout of 0 does not wait, and has other errors.
     return None if seconds is None else max(seconds, 0.001)
-
-
-def _is_one_block(headers: Any) -> bool:
-    """Tell whether the body is known to be small; a generator may take its time to begin."""
-    length = str(headers.get("Content-Length", ""))
-    return length.isdecimal() and 0 < int(length) <= BLOCK_SIZE
 
 
 def _blocks(data: Any) -> Iterable[Any]:

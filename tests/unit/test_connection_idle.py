@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from requests_gracedb import ConnectionAdapter, GraceDBAdapter, connection
+from requests_gracedb import ConnectionAdapter, FormData, GraceDBAdapter, connection
 from tests.conftest import mounted
 from tests.loopback_server import Answer, Handler, LoopbackServer, ProxyServer
 
@@ -80,6 +80,17 @@ def test_after_a_minute_a_request_has_a_connection_of_its_own(
         session.request(method, route.url, proxies=route.proxies)
         clock.now += idle
     assert route.server.connections == connections
+
+
+def test_a_small_form_is_made_before_the_connection_is_chosen(
+    route: Route, session: requests.Session, clock: Clock
+) -> None:
+    def go_on(size: int) -> None:
+        clock.now += 60
+
+    session.get(route.url, proxies=route.proxies)
+    session.post(route.url, data=FormData({"a": "b"}, progress=go_on), proxies=route.proxies)
+    assert route.server.connections == 2
 
 
 def test_each_answer_begins_the_time_anew(
