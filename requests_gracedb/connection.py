@@ -51,8 +51,9 @@ class ConnectionAdapter(DescribedAdapter):
       before that, or at half of it if N is less than 4).
     - After a request with ``Connection: close``, the connection is not reused, whatever the server
       answers (RFC 9112, section 9.6). requests sends another request into it, which is lost.
-    - Writing has the read timeout of the request, anew for each 256 KiB. In requests and urllib3
-      (2.8) it has the connect timeout, and a large body has a single one for all of it.
+    - Writing has the read timeout of the request, anew for each 256 KiB, or 1 MiB over plain http.
+      In requests and urllib3 (2.8) it has the connect timeout, and a large body has a single one
+      for all of it.
     - If a server answers before it has read the request, and closes the connection, its answer is
       received over TLS, too.
     - Interim responses, such as 103, are skipped (RFC 9110, section 15.2). requests mistakes the
@@ -184,6 +185,7 @@ class _Connection(HTTPConnection):
     """A connection that can be reused only for a time; to be mixed with a class of urllib3."""
 
     response_class = _FinalResponse
+    block_size = 4 * BLOCK_SIZE  # 256 KiB at a time take 10 % longer; over TLS, they do not.
     idle_timeout = inf
     _usable_until = inf
     _writing: Timeout | None = None
@@ -236,7 +238,7 @@ class _Connection(HTTPConnection):
                 return
             data, self._held = b"".join((self._held, data)), None
         try:
-            for block in _blocks(data):
+            for block in _blocks(data, self.block_size):
                 if self._writing.total is not None:
                     self.sock.settimeout(_seconds_to_write(self._writing))
                 super().send(block)
@@ -270,6 +272,8 @@ class _Connection(HTTPConnection):
 
 class _TLSConnection(_Connection, HTTPSConnection):
     """A connection that shares its TLS context with others; to be mixed with a class of urllib3."""
+
+    block_size = BLOCK_SIZE
 
     def connect(self) -> None:
         """Connect, with a context that has already read the files, if there is one."""
@@ -386,12 +390,12 @@ def _seconds_to_write(timeout: Timeout) -> float | None:
     return None if seconds is None else max(seconds, 0.001)
 
 
-def _blocks(data: Any) -> Iterable[Any]:
+def _blocks(data: Any, size: int) -> Iterable[Any]:
     view = memoryview(data)
-    if view.nbytes <= BLOCK_SIZE:
+    if view.nbytes <= size:
         return (data,)
     view = view.cast("B")
-    return (view[start : start + BLOCK_SIZE] for start in range(0, len(view), BLOCK_SIZE))
+    return (view[start : start + size] for start in range(0, len(view), size))
 
 
 @lru_cache

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from typing import Any, Union
 
 import pytest
@@ -217,24 +218,29 @@ def test_a_total_is_over_while_blocks_are_written_that_come_in_time(
         session.post(server.url, data=bytes(SIZE), timeout=timeout, proxies=proxies)
 
 
-def test_no_block_is_larger_than_another_adapter_would_make_it(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("scheme, size", [("http", 4 * BLOCK_SIZE), ("https", BLOCK_SIZE)])
+def test_the_time_to_write_is_that_for_a_block(
+    scheme: str,
+    size: int,
+    server: LoopbackServer,
+    tls_server: LoopbackServer,
+    session: requests.Session,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes = []
+    send = HTTPConnection.send
 
-    class Recording(socket.socket):
-        def sendall(self, data: Any, flags: int = 0) -> None:
-            sizes.append(len(data))
-            super().sendall(data, flags)
+    def recorded(connection: HTTPConnection, data: Any) -> None:
+        sizes.append(len(data))
+        send(connection, data)
 
-    monkeypatch.setattr(socket, "socket", Recording)
+    monkeypatch.setattr(HTTPConnection, "send", recorded)
+    server = {"http": server, "https": tls_server}[scheme]
     body = bytes(range(256)) * (SIZE // 256) + b"."
-    with requests.Session() as session:
-        session.mount("http://", ConnectionAdapter())
-        session.post(server.url, data=body)
-        session.post(server.url, data=iter([body]))
+    session.post(server.url, data=body)
+    session.post(server.url, data=iter([body]))
     assert [received.body == body for received in server.requests] == [True, True]
-    assert max(sizes) == BLOCK_SIZE
+    assert max(sizes) == size
 
 
 def test_a_body_that_sends_a_request_of_its_own_keeps_its_timeout(
