@@ -96,8 +96,9 @@ class FormData:
     A file on disk is opened anew each time the form is sent. If it is no longer the file that it
     was when the form was made (device, inode, size and modification time; only the latter two after
     a pickle), iterating raises a `RuntimeError` that names the file, before the closing boundary.
-    requests then closes the connection, and the server sees an incomplete request. It is not an
-    `OSError`, which urllib3 would take for a connection fault.
+    requests then closes the connection, and the server sees an incomplete request. (A small form is
+    read before anything is sent; see `ConnectionAdapter`.) The error is not an `OSError`, which
+    urllib3 would take for a connection fault.
 
     A form can be pickled, without ``progress``, unless it holds an open file. Files on disk are
     read where the pickle is loaded.
@@ -108,7 +109,7 @@ class FormData:
     >>> session.post("https://gracedb.ligo.org/api/events/", data=form)
     """
 
-    #: Tells `RetryAdapter` that the body can be sent again.
+    #: Tells the adapters that the body can be sent again.
     is_repeatable = True
 
     def __init__(
