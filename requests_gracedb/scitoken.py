@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MAXIMUM_SIZE = 64 * 1024  # bytes
 _B64TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # RFC 6750, section 2.1
 # A JSON Web Token, a header, or something too long for a file name.
-_LOOKS_LIKE_A_TOKEN = r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}"
+_NO_FILE_NAME = r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}"
 _TMP = "/tmp"  # nosec: the specification names this directory
 # Audiences that mean any server: those of SciTokens and of WLCG Common JWT Profiles.
 _ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
@@ -470,7 +470,7 @@ class TokenSource:
 class _TokenFile(TokenSource):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
-        self._looks_like_a_token = re.search(_LOOKS_LIKE_A_TOKEN, name) is not None
+        self._looks_like_a_token = re.search(_NO_FILE_NAME, name) is not None
         absolute = os.path.abspath(name)
         super().__init__(Secret(absolute) if self._looks_like_a_token else absolute)
 
