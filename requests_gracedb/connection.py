@@ -209,10 +209,10 @@ class _Connection(HTTPConnection):
         self._writing = _timeout.get()
         if self._writing is not None:
             self.timeout = _seconds_to_write(self._writing)
-        # One write less: each is a record of TLS, and a system call. Not if the body is yet to be
-        # made: the server would see an idle connection.
-        is_there = isinstance(body, (bytes, str)) and 0 < len(body) <= BLOCK_SIZE
-        self._held = b"" if is_there else None
+        # One write less. Not for a body that is yet to be made: the server might take the
+        # connection for idle, and close it.
+        is_in_memory = isinstance(body, (bytes, str)) and 0 < len(body) <= BLOCK_SIZE
+        self._held = b"" if is_in_memory else None
         try:
             super().request(method, url, body, headers, **kwargs)
         finally:
@@ -233,7 +233,7 @@ class _Connection(HTTPConnection):
             super().send(data)
             return
         if self._held is not None:
-            if not self._held:
+            if not self._held:  # These are the headers.
                 self._held = data
                 return
             data, self._held = b"".join((self._held, data)), None
@@ -372,7 +372,7 @@ def _no_password() -> str:
 
 
 def _made(body: Any) -> Any:
-    """Make a small form now: no connection is idle meanwhile, and perhaps closed by the server."""
+    """Make a small form before a connection is chosen, which would be idle until it is made."""
     is_form = getattr(body, "is_repeatable", False) is True and isinstance(body, Sized)
     return b"".join(body) if is_form and len(body) <= BLOCK_SIZE else body
 

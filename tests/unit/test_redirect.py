@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from requests_gracedb import FormData, GraceDBAdapter, RedirectAdapter
+from requests_gracedb import FormData, GraceDBAdapter, RedirectAdapter, errors
 from tests.conftest import basic, mounted
 from tests.loopback_server import Answer, LoopbackServer, Received, redirect
 
@@ -244,6 +245,24 @@ def test_a_prepared_request_that_threads_share_raises_where_it_got_lost_and_nowh
         through.set()
         with pytest.raises(requests.HTTPError):
             first.result(60)
+
+
+def test_a_prepared_request_that_threads_lose_at_the_same_time_raises_in_each(
+    session: requests.Session, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barrier = threading.Barrier(2, timeout=60)
+
+    def local() -> threading.local:
+        barrier.wait()
+        return threading.local()
+
+    monkeypatch.setattr(errors, "threading", SimpleNamespace(local=local))
+    server.answer = lambda received: Answer() if received.method == "GET" else with_slash()
+    prepared = session.prepare_request(requests.Request("POST", server.url, data=b"an event"))
+    with ThreadPoolExecutor(2) as pool:
+        for sent in [pool.submit(session.send, prepared) for _ in range(2)]:
+            with pytest.raises(requests.HTTPError, match="nothing was uploaded"):
+                sent.result(60)
 
 
 @pytest.mark.parametrize("stream", [False, True])
