@@ -216,7 +216,7 @@ class _Connection(HTTPConnection):
         try:
             super().request(method, url, body, headers, **kwargs)
         finally:
-            self._writing = None
+            self._writing = self._held = None
 
     def send(self, data: Any) -> None:
         """Write one block at a time, the headers together with a small body.
