@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Iterable, Sized
 from contextvars import ContextVar
 from functools import lru_cache
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
@@ -23,6 +24,7 @@ from urllib3.exceptions import (
     MaxRetryError,
     ReadTimeoutError,
 )
+from urllib3.poolmanager import key_fn_by_scheme
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context, resolve_cert_reqs
 
 from .content import BLOCK_SIZE
@@ -35,7 +37,6 @@ _MAXIMUM_INTERIM_RESPONSES = 100
 # What writing, or looking for an answer, raises if the server has closed the connection.
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
-_Context = dict[str, Any]
 _File = tuple[str, int, int, int, int]
 
 # The timeout of the request being sent. urllib3 (2.8) does not tell a connection how long to wait
@@ -68,10 +69,10 @@ class ConnectionAdapter(DescribedAdapter):
     - A body in memory, of up to 256 KiB, is written together with the headers, which urllib3 writes
       separately. So is a `FormData` of that size: it is read before a connection is chosen, so that
       a slow disk does not leave that idle.
-    - urllib3 (2.8) looks up a connection pool by a key made of all settings of a connection, and
-      builds that key for each request. Here the key is remembered for the same settings. The
-      settings, such as ``verify``, ``cert`` and proxies, are still those of each request, and so is
-      the pool.
+    - requests (2.34) takes the URL of each request apart, looks for a proxy and at the CA bundle,
+      and has urllib3 make a key of all settings, to find the pool with its connections. Here the
+      key is remembered for the same server and settings. The settings, such as ``verify``,
+      ``cert`` and proxies, are still those of each request, and so is the pool.
 
     Parameters
     ----------
@@ -90,6 +91,8 @@ class ConnectionAdapter(DescribedAdapter):
     >>> session.mount("https://gracedb.ligo.org/", ConnectionAdapter(idle_timeout=30))
     """
 
+    _finds_pools_as_requests_does = False
+
     def __init__(
         self, *, idle_timeout: float | None = DEFAULT_IDLE_TIMEOUT, **kwargs: Any
     ) -> None:
@@ -107,16 +110,35 @@ class ConnectionAdapter(DescribedAdapter):
         """Set up the pool manager."""
         super().init_poolmanager(*args, **kwargs)
         self._set_up(self.poolmanager)
-        manager: Any = self.poolmanager  # It is typed as if it took only partial objects.
-        manager.key_fn_by_scheme = {
-            scheme: _remembered(key_fn) for scheme, key_fn in manager.key_fn_by_scheme.items()
-        }
+        # No other class of this adapter has a say in which pool is used.
+        following: Any = super().get_connection_with_tls_context
+        self._finds_pools_as_requests_does = (
+            following.__func__ is HTTPAdapter.get_connection_with_tls_context
+            and type(self).build_connection_pool_key_attributes
+            is HTTPAdapter.build_connection_pool_key_attributes
+        )
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Get the pool manager for a proxy, and set it up."""
         manager = super().proxy_manager_for(*args, **kwargs)
         self._set_up(manager)
         return manager
+
+    def get_connection_with_tls_context(
+        self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Get the pool for a request; without proxies, by a key that is remembered."""
+        manager = self.poolmanager
+        is_plain = type(manager) is PoolManager and manager.key_fn_by_scheme == key_fn_by_scheme
+        if proxies or not is_plain or not self._finds_pools_as_requests_does:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        server = "/".join((request.url or "").split("/", 3)[:3])
+        settings = tuple(manager.connection_pool_kw.items())
+        try:
+            key, context = _pool_key(server, verify, cert, settings)
+        except (TypeError, ValueError):  # One of them cannot be remembered, or is wrong.
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        return manager.connection_from_pool_key(key, context.copy())
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """Get the URL for the request line; without proxies, there is none to look up."""
@@ -131,6 +153,30 @@ class ConnectionAdapter(DescribedAdapter):
             scheme: _derived(_Pool, base, idle_timeout)
             for scheme, base in manager.pool_classes_by_scheme.items()
         }
+
+
+@lru_cache(typed=True)
+def _pool_key(
+    server: str, verify: Any, cert: Any, settings: tuple[tuple[str, Any], ...]
+) -> tuple[Any, dict[str, Any]]:
+    """Have requests and urllib3 make the key of a pool, and what the pool is to be made from."""
+    if isinstance(verify, str) and not os.path.exists(verify):
+        raise ValueError  # It may be there later, as a file or as a directory.
+    adapter: Any = HTTPAdapter()
+    adapter.poolmanager = _Keys()
+    adapter.poolmanager.connection_pool_kw = dict(settings)
+    request = PreparedRequest()
+    request.url = server
+    key_and_context: tuple[Any, dict[str, Any]]
+    key_and_context = adapter.get_connection_with_tls_context(request, verify, cert=cert)
+    return key_and_context
+
+
+class _Keys(PoolManager):
+    """Tells how a pool would be found or made."""
+
+    def connection_from_pool_key(self, pool_key: Any, request_context: Any) -> Any:
+        return pool_key, request_context
 
 
 class _Pool(HTTPConnectionPool):
@@ -419,17 +465,3 @@ def _usable_for(keep_alive: str) -> float:
     seconds = int(match[1])
     # A request takes time to get there.
     return max(seconds - 2, seconds / 2)
-
-
-def _remembered(key_fn: Callable[[_Context], Any]) -> Callable[[_Context], Any]:
-    @lru_cache
-    def remembered(settings: tuple[tuple[str, Any], ...]) -> Any:
-        return key_fn(dict(settings))
-
-    def key_of(context: _Context) -> Any:
-        try:
-            return remembered(tuple(context.items()))
-        except TypeError:  # Socket options are a list.
-            return key_fn(context)
-
-    return key_of

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import pickle
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 
@@ -22,72 +28,184 @@ from requests_gracedb.content import BLOCK_SIZE
 from tests.conftest import mounted
 from tests.loopback_server import LoopbackServer
 
-SETTINGS: dict[str, Any] = {
-    "scheme": "https",
-    "host": "gracedb.ligo.org",
-    "port": 443,
-    "cert_reqs": "CERT_REQUIRED",
-}
+URL = "https://gracedb.ligo.org/api/"
 NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
-def key(adapter: HTTPAdapter, **settings: Any) -> Any:
-    """Make the key for some settings."""
-    context = {**SETTINGS, **settings}
-    return adapter.poolmanager.key_fn_by_scheme[context["scheme"]](context)
+def prepared(url: str) -> requests.PreparedRequest:
+    """A request as it gets to an adapter, with a URL that nobody has looked at."""
+    request = requests.Request("GET", URL).prepare()
+    request.url = url
+    return request
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"scheme": "http", "port": 80},
-        {"host": "GraceDB.LIGO.org"},
-        {"port": 8443},
-        {"cert_reqs": "CERT_NONE"},
-        {"ca_certs": "ca.pem"},
-        {"cert_file": "cert.pem", "key_file": "key.pem"},
-        {"headers": {"Host": "gracedb.ligo.org"}},
-        {"socket_options": NODELAY},
-    ],
+def pool(adapter: HTTPAdapter, url: str = URL, verify: Any = True, **kwargs: Any) -> Any:
+    """Get the pool that a request would use."""
+    return adapter.get_connection_with_tls_context(prepared(url), verify, **kwargs)
+
+
+def key(adapter: HTTPAdapter, *args: Any, **kwargs: Any) -> Any:
+    """Get the key of the pool that a request would use."""
+    adapter.poolmanager.connection_pool_kw["blocksize"] = BLOCK_SIZE
+    chosen = pool(adapter, *args, **kwargs)
+    manager: Any = adapter.poolmanager
+    return next(key for key in manager.pools.keys() if manager.pools[key] is chosen)
+
+
+CHOICES = given(
+    url=st.one_of(
+        st.sampled_from(
+            [
+                "https://gracedb.ligo.org?a=b",
+                "https://gracedb.ligo.org#c",
+                "http://user:password@gracedb.ligo.org:8080/api/",
+                "HTTPS://GraceDB.LIGO.org",
+                "http://[::1]:80/",
+            ]
+        ),
+        st.from_regex(r"https?:[/\\]{0,3}[a-z.:@?#/\\\n\t]{0,12}", fullmatch=True),
+    ),
+    verify=st.sampled_from([True, False, 1, 0, None, __file__, os.path.dirname(__file__), "none"]),
+    cert=st.sampled_from([None, "cert.pem", ("cert.pem", "key.pem")]),
 )
-def test_the_key_of_a_pool_is_that_of_urllib3(settings: dict[str, Any]) -> None:
+
+
+@CHOICES
+def test_the_pool_is_that_which_requests_would_choose(url: str, verify: Any, cert: Any) -> None:
+    adapter, plain = ConnectionAdapter(), HTTPAdapter()
+    try:
+        expected = key(plain, url, verify, cert=cert)
+    except ValueError as error:
+        for _ in range(2):
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                key(adapter, url, verify, cert=cert)
+    else:
+        assert [key(adapter, url, verify, cert=cert) for _ in range(2)] == [expected] * 2
+
+
+def no_pool(*args: Any, **kwargs: Any) -> None:
+    """Refuse to look for a pool."""
+    raise AssertionError("the key was not remembered")
+
+
+@pytest.mark.parametrize("url", [URL, f"{URL}events/", "https://gracedb.ligo.org/?a=b"])
+@pytest.mark.parametrize("verify", [True, False, __file__])
+def test_the_key_of_a_pool_is_made_once_for_a_server(
+    url: str, verify: bool | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapter = ConnectionAdapter()
-    context = {**SETTINGS, **settings}
-    expected = PoolManager().key_fn_by_scheme[context["scheme"]](dict(context))
-    assert key(adapter, **settings) == expected
-    assert key(adapter, **settings) == expected
+    expected = pool(adapter, verify=verify)
+    monkeypatch.setattr(PoolManager, "connection_from_host", no_pool)
+    assert pool(adapter, url, verify) is expected
 
 
-def test_a_key_is_made_once() -> None:
-    adapter = ConnectionAdapter()
-    assert key(adapter) is key(adapter)
-
-
-def test_a_pickled_adapter_makes_a_key_once() -> None:
+def test_a_pickled_adapter_remembers_keys_too(monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = pickle.loads(pickle.dumps(ConnectionAdapter()))
-    assert key(adapter) is key(adapter)
+    expected = pool(adapter)
+    monkeypatch.setattr(PoolManager, "connection_from_host", no_pool)
+    assert pool(adapter) is expected
 
 
-def test_making_a_key_leaves_the_settings_as_they_are() -> None:
-    context = dict(SETTINGS)
-    ConnectionAdapter().poolmanager.key_fn_by_scheme["https"](context)
-    assert context == SETTINGS
+def test_requests_with_other_settings_have_another_pool() -> None:
+    adapter = ConnectionAdapter(pool_connections=12)
+    pools = {
+        pool(adapter, verify=verify, cert=cert)
+        for _ in range(2)
+        for verify in (True, False, __file__, "ca.pem")
+        for cert in (None, "cert.pem", ("cert.pem", "key.pem"))
+    }
+    assert len(pools) == 12
 
 
-def test_connections_with_other_settings_have_another_pool() -> None:
-    with requests.Session() as session:
-        session.mount("https://", ConnectionAdapter())
-        request = requests.Request("GET", "https://gracedb.ligo.org/").prepare()
-        adapter = session.get_adapter("https://gracedb.ligo.org/")
-        assert isinstance(adapter, ConnectionAdapter)
-        pools = {
-            adapter.get_connection_with_tls_context(request, verify, cert=cert)
-            for _ in range(2)
-            for verify in (True, False, "ca.pem")
-            for cert in (None, "cert.pem", ("cert.pem", "key.pem"))
-        }
-    assert len(pools) == 9
+def test_another_setting_of_the_pool_manager_makes_another_pool() -> None:
+    adapter = ConnectionAdapter()
+    before = pool(adapter)
+    adapter.poolmanager.connection_pool_kw["assert_fingerprint"] = "00" * 32
+    assert pool(adapter) is not before
+    assert pool(adapter).assert_fingerprint == "00" * 32
+
+
+def test_socket_options_which_cannot_be_remembered_are_used() -> None:
+    adapter = ConnectionAdapter()
+    adapter.poolmanager.connection_pool_kw["socket_options"] = NODELAY
+    assert pool(adapter).conn_kw["socket_options"] == NODELAY
+
+
+def test_a_pool_manager_with_keys_of_its_own_makes_them() -> None:
+    adapter = ConnectionAdapter()
+    manager: Any = adapter.poolmanager
+    manager.key_fn_by_scheme["https"] = lambda context: next(counter)
+    counter = itertools.count()
+    assert pool(adapter) is not pool(adapter)
+
+
+class ByRequest(HTTPAdapter):
+    """An adapter that has each request verified in its own way."""
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        """Trust the CA that a request names."""
+        host, tls = super().build_connection_pool_key_attributes(*args, **kwargs)
+        return host, {**tls, "ca_certs": args[0].headers["Trust"]}
+
+
+class ByHost(HTTPAdapter):
+    """An adapter that sends every request to another server."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Get the pool of another server."""
+        return self.poolmanager.connection_from_url("https://gracedb-test.ligo.org/")
+
+
+@pytest.mark.parametrize("bases", [(ConnectionAdapter, ByRequest), (ByRequest, ConnectionAdapter)])
+def test_an_adapter_mixed_in_may_build_the_key_of_each_request(bases: Any) -> None:
+    adapter = type("Mixed", bases, {})()
+    chosen = []
+    for name in ("a.pem", "b.pem"):
+        request = prepared(URL)
+        request.headers["Trust"] = name
+        chosen.append(adapter.get_connection_with_tls_context(request, True).ca_certs)
+    assert chosen == ["a.pem", "b.pem"]
+
+
+@pytest.mark.parametrize("bases", [(ConnectionAdapter, ByHost), (ByHost, ConnectionAdapter)])
+def test_an_adapter_mixed_in_may_choose_the_pool(bases: Any) -> None:
+    adapter = type("Mixed", bases, {})()
+    assert [pool(adapter).host for _ in range(2)] == ["gracedb-test.ligo.org"] * 2
+
+
+def test_an_adapter_mixed_in_may_have_another_pool_manager() -> None:
+    class Manager(PoolManager):
+        def connection_from_host(self, *args: Any, **kwargs: Any) -> Any:
+            return "pool"
+
+    class Managing(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            self.poolmanager = Manager()
+
+    assert pool(type("Mixed", (ConnectionAdapter, Managing), {})()) == "pool"
+
+
+def test_the_pool_used_last_is_kept() -> None:
+    adapter = ConnectionAdapter(pool_connections=2)
+    first, second = pool(adapter, "https://a/"), pool(adapter, "https://b/")
+    for host in "ac":
+        pool(adapter, f"https://{host}/")
+    assert pool(adapter, "https://a/") is first
+    assert pool(adapter, "https://b/") is not second
+
+
+def test_a_ca_bundle_that_was_missing_may_turn_up_as_a_directory(tmp_path: Path) -> None:
+    adapter, certificates = ConnectionAdapter(), tmp_path / "certificates"
+    pool(adapter, verify=str(certificates))
+    certificates.mkdir()
+    assert pool(adapter, verify=str(certificates)).ca_cert_dir == str(certificates)
+
+
+def test_a_url_without_a_host_is_told_with_its_request() -> None:
+    request = prepared("https:///api/")
+    with pytest.raises(requests.exceptions.InvalidURL) as caught:
+        ConnectionAdapter().send(request)
+    assert caught.value.request is request
 
 
 @pytest.mark.parametrize("url", ["https://gracedb.ligo.org/api/?a=b#c", "http://localhost/a"])
