@@ -8,9 +8,8 @@ import stat
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPResponse
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
 from typing import IO, Any, Union
@@ -38,29 +37,20 @@ class MemoryContent:
 
 
 class FileContent:
-    """A regular file, read at explicit offsets: threads and processes may share its position.
+    """A file on disk, opened anew each time it is read.
 
     Parameters
     ----------
     name : str
-        For messages.
-    opened : callable
-        Returns a context manager for a descriptor of the file.
+        Its absolute path; for a file that is open, what messages call it.
     status : os.stat_result
         What must be the same when the file is sent: device, inode, size and modification time.
     start : int, default 0
         Where to begin.
     """
 
-    def __init__(
-        self,
-        name: str,
-        opened: Callable[[], AbstractContextManager[int]],
-        status: os.stat_result,
-        start: int = 0,
-    ) -> None:
+    def __init__(self, name: str, status: os.stat_result, start: int = 0) -> None:
         self._name = name
-        self._opened = opened
         self._identity = _identity(status)
         self._end = status.st_size
         self._start = min(start, self._end)
@@ -72,18 +62,32 @@ class FileContent:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            with self._opened() as descriptor:
-                self._check(descriptor)
-                offset = self._start
-                while offset < self._end:
-                    block = os.pread(descriptor, min(self._end - offset, BLOCK_SIZE), offset)
-                    if not block:
-                        break
-                    offset += len(block)
-                    yield block
-                self._check(descriptor)
+            descriptor = self._open()
+            try:
+                yield from self._blocks(descriptor)
+            finally:
+                self._close(descriptor)
         except (OSError, ValueError) as error:
             raise RuntimeError(f"cannot read {self._name} while it is sent: {error}") from error
+
+    def _open(self) -> int:
+        return _open_at_once(self._name)
+
+    def _close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def _blocks(self, descriptor: int) -> Iterator[bytes]:
+        offset = self._start
+        while True:
+            try:
+                # At an explicit offset: threads and processes may share the position of a file.
+                block = os.pread(descriptor, min(self._end - offset, BLOCK_SIZE), offset)
+            finally:  # Before the block is sent. A change also explains why reading fails.
+                self._check(descriptor)
+            offset += len(block)
+            yield block
+            if not block or offset == self._end:
+                return
 
     def _check(self, descriptor: int) -> None:
         if _identity(os.fstat(descriptor))[: len(self._identity)] != self._identity:
@@ -91,6 +95,30 @@ class FileContent:
                 f"{self._name} has changed since the form was made, or is now another file: wait "
                 "until it is written, and make a new form"
             )
+
+
+class OpenFileContent(FileContent):
+    """A file that is open, and stays so.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    file : file
+        A regular file of bytes.
+    start : int, default 0
+        Where to begin.
+    """
+
+    def __init__(self, name: str, file: IO[bytes], start: int = 0) -> None:
+        super().__init__(name, os.fstat(file.fileno()), start)
+        self._file = file
+
+    def _open(self) -> int:
+        return self._file.fileno()
+
+    def _close(self, descriptor: int) -> None:
+        pass
 
 
 Content = Union[MemoryContent, FileContent]
@@ -138,19 +166,20 @@ def _open_file(file: IO[Any], name: str) -> Content:
     raw: object = getattr(file, "raw", None) if type(file) in _BUFFERED else file
     if type(raw) is FileIO and raw.readable():
         file.flush()
-        status = os.fstat(raw.fileno())
-        if stat.S_ISREG(status.st_mode):
-            return FileContent(name, partial(_left_open, file), status, file.tell())
+        if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            return OpenFileContent(name, file, file.tell())
     return _copy(name, file)
 
 
 def _file_on_disk(path: str) -> FileContent:
     path = os.path.abspath(path)
-    with FileIO(path, opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode):
-            return FileContent(path, partial(_opened, path), status)
-        os.set_blocking(file.fileno(), True)
+    descriptor = _open_at_once(path)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return FileContent(path, status)
+    with FileIO(path, opener=lambda path, flags: descriptor) as file:
+        os.set_blocking(descriptor, True)
         return _copy(path, file)
 
 
@@ -163,22 +192,9 @@ def _standard_input() -> FileContent:
     return content
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def _open_at_once(path: str) -> int:
     # Otherwise, opening a pipe waits until somebody opens its other end.
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    descriptor = _open_at_once(path, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _left_open(file: IO[bytes]) -> AbstractContextManager[int]:
-    return nullcontext(file.fileno())
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
@@ -201,7 +217,7 @@ def _copy(name: str, file: IO[Any]) -> FileContent:
                 f"nothing is left in {name}, which can be read only once: open it again"
             )
         copy.flush()
-        content = FileContent(name, partial(_left_open, copy), os.fstat(copy.fileno()))
+        content = OpenFileContent(name, copy)
         weakref.finalize(content, stack.pop_all().close)
     return content
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from http.client import HTTPException
 from mimetypes import MimeTypes
@@ -124,12 +124,15 @@ class FormData:
         self._delimiter = f"--{boundary}\r\n".encode()
         self._end = f"--{boundary}--\r\n".encode()
         self._fields: list[_Field] = [*_data_fields(data), *_file_fields(files)]
-        if any(field.is_path_as_text for field in self._fields):
+        self._length = len(self._end)
+        is_path_as_text = False
+        for field in self._fields:
+            self._length += (
+                len(self._delimiter) + len(field.header) + field.content.size + len(b"\r\n")
+            )
+            is_path_as_text = is_path_as_text or field.is_path_as_text
+        if is_path_as_text:
             warnings.warn(_PATH_AS_TEXT, stacklevel=2)
-        self._length = len(self._end) + sum(
-            len(self._delimiter) + len(field.header) + field.content.size + len(b"\r\n")
-            for field in self._fields
-        )
         self._progress = progress
         self._handed_on = 0
 
@@ -164,7 +167,7 @@ class FormData:
             yield block
 
     def _blocks(self) -> Iterator[bytes]:
-        """Join small pieces: each block is one write, and so is a small form."""
+        """Join small pieces: each block is one write."""
         pending: list[bytes] = []
         size = 0
         for piece in self._pieces():
@@ -184,6 +187,7 @@ class FormData:
         yield self._end
 
 
+@lru_cache
 def guess_content_type(filename: str) -> str:
     """Guess the media type of a file from its name.
 
@@ -309,7 +313,7 @@ def _names_a_file(text: str) -> bool:
 
 
 def _with_content_type(filename: str | None, content_type: Any, given: Any) -> Mapping[str, str]:
-    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(given or {})
+    headers: MutableMapping[str, str] = CaseInsensitiveDict(given) if given else {}
     if content_type is None and filename is not None and "Content-Type" not in headers:
         content_type = guess_content_type(filename)
     if not content_type:

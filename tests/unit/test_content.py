@@ -76,7 +76,7 @@ def test_a_file_that_is_not_there_is_an_error_at_once(tmp_path: Path, as_tuple: 
 
 
 def test_a_directory_is_an_error_at_once(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
         FormData(files={"eventFile": tmp_path})
 
 

@@ -200,21 +200,27 @@ def test_a_pipe_that_is_slow_is_waited_for() -> None:
     assert subprocess.run(shell, shell=True, capture_output=True, text=True).stdout == "2\n"
 
 
-def test_a_file_is_opened_once_each_time_that_it_is_sent(
+def test_a_file_is_opened_and_looked_at_once_for_the_form_and_once_each_time_it_is_sent(
     event_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[object] = []
-    open_ = os.open
+    calls: list[str] = []
 
-    def counting(path: Any, *args: Any, **kwargs: Any) -> int:
-        opened.append(path)
-        return open_(path, *args, **kwargs)
+    def counted(name: str) -> Callable[..., Any]:
+        call = getattr(os, name)
 
-    form = FormData(files={"eventFile": event_file})
-    monkeypatch.setattr(os, "open", counting)
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return call(*args, **kwargs)
+
+        return counting
+
+    FormData(files={"eventFile": b""})  # The first one reads tables of media types.
+    for name in ("open", "fstat", "stat", "lstat"):
+        monkeypatch.setattr(os, name, counted(name))
+    form = FormData(files={"eventFile": (str(event_file),)})
     bytes(form)
     bytes(form)
-    assert opened == [str(event_file)] * 2
+    assert calls == ["open", "fstat"] * 3
 
 
 def test_a_pickled_form_may_go_to_a_machine_where_the_file_is_another_one(
