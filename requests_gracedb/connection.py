@@ -33,6 +33,7 @@ from .described import DescribedAdapter
 DEFAULT_IDLE_TIMEOUT = 60  # seconds
 
 _MAXIMUM_INTERIM_RESPONSES = 100
+_WORTH_JOINING = 12 * 1024  # bytes; a TLS record has room for 16 KiB (RFC 8446, section 5.1)
 
 # What writing, or looking for an answer, raises if the server has closed the connection.
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -66,9 +67,9 @@ class ConnectionAdapter(DescribedAdapter):
       which is most of the cost of a connection.
     - If the body is an open file, it is read in blocks as large as those of a `FormData`; urllib3
       reads 16 KiB at a time.
-    - A body in memory, of up to 256 KiB, is written together with the headers, which urllib3 writes
-      separately. So is a `FormData` of that size: it is read before a connection is chosen, so that
-      a slow disk does not leave that idle.
+    - A body in memory, of up to 12 KiB, is written together with the headers, which urllib3 writes
+      separately. A `FormData` of up to 256 KiB is read before a connection is chosen: if it cannot
+      be read, the server gets nothing, and a slow disk does not leave a connection idle.
     - requests (2.34) takes the URL of each request apart, looks for a proxy and at the CA bundle,
       and has urllib3 make a key of all settings, to find the pool with its connections. Here the
       key is remembered for the same server and settings. The settings, such as ``verify``,
@@ -251,13 +252,15 @@ class _Connection(HTTPConnection):
         if self.sock is None:
             self.connect()  # before the timeout changes: http.client connects when it writes
         self._broken = None
-        self._is_last = "close" in str((headers or {}).get("Connection", "")).lower()
+        connection = "" if headers is None else str(headers.get("Connection", ""))
+        self._is_last = "close" in connection.lower()
         self._writing = _timeout.get()
         if self._writing is not None:
             self.timeout = _seconds_to_write(self._writing)
         # One write less. Not for a body that is yet to be made: the server might take the
-        # connection for idle, and close it.
-        is_in_memory = isinstance(body, (bytes, str)) and 0 < len(body) <= BLOCK_SIZE
+        # connection for idle, and close it. Nor for a larger one: it takes longer to encrypt, and
+        # meanwhile the server can parse the headers.
+        is_in_memory = isinstance(body, (bytes, str)) and 0 < len(body) <= _WORTH_JOINING
         self._held = b"" if is_in_memory else None
         try:
             super().request(method, url, body, headers, **kwargs)
