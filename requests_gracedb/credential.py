@@ -203,7 +203,7 @@ class CredentialAuth(AuthBase):
                     f"refused to send a credential to {origin} in clear text: use https"
                 )
             request.headers["Authorization"] = str(value)
-        guard = CredentialGuard(origin, request, None if value is None else self)
+        guard = CredentialGuard(origin, request, value, self)
         hooks = request.hooks.get("response", ())
         others = [hook for hook in hooks if not isinstance(hook, CredentialGuard)]
         # Not added to the existing list: copies of a request share it (requests 2.34).
@@ -222,20 +222,23 @@ class CredentialGuard:
     origin : Origin
         The only one that gets the credential.
     request : requests.PreparedRequest
-        The authenticated request.
-    auth : CredentialAuth or None
-        What to ask for another value when a server rejects this one; None for no credential.
+        The request, with its credential.
+    value : str or None
+        The value of the Authorization header that it got; None for no credential.
+    auth : CredentialAuth
+        What to ask for another value when a server rejects this one.
     """
 
     def __init__(
-        self, origin: Origin, request: PreparedRequest, auth: CredentialAuth | None
+        self, origin: Origin, request: PreparedRequest, value: str | None, auth: CredentialAuth
     ) -> None:
         self._origin = origin
-        self._auth = auth
-        self._is_granted = auth is not None
+        self._is_granted = value is not None
+        self._auth = auth if self._is_granted else None
         self._request: Callable[[], PreparedRequest | None] = ref(request)
-        value = request.headers.get("Authorization")
-        self._values = [] if value is None else [Secret(value)]
+        # Without a credential, there may be a header of the user's own.
+        sent = request.headers.get("Authorization") if value is None else value
+        self._values = [] if sent is None else [Secret(sent)]
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled response, or the exception that holds it, is of use without the token file.

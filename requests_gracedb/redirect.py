@@ -55,6 +55,8 @@ class _UploadGuard(RedirectRecord):
     """A response hook that raises when requests has followed a redirect without the body."""
 
     def __call__(self, response: Response, **kwargs: Any) -> None:
+        if response.status_code < 300 and self._thread is None:
+            return  # There was no redirect, as for nearly every upload.
         redirects = self.redirects(response)
         super().__call__(response, **kwargs)
         if not redirects or not _is_lost(redirects[-1], response.request):

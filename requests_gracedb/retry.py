@@ -33,6 +33,7 @@ from .body import drain, is_repeatable, rewind
 from .described import DescribedAdapter
 
 _ELAPSED = "_elapsed_until_headers"  # an attribute of a response
+_NOTICEABLE = 0.001  # seconds to read a body, which do not count as time until the headers arrived
 _DROPPED = ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError
 
 _IDEMPOTENT = Retry.DEFAULT_ALLOWED_METHODS - {"PUT"}
@@ -307,22 +308,21 @@ class RetryAdapter(DescribedAdapter):
 
     def _read_whole(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Response:
         """Send a request; also retry if the connection drops in the body of the response."""
-        hooks = request.hooks["response"]
-        if restore_elapsed not in hooks:
-            hooks.insert(0, restore_elapsed)
         adapter = self
         while True:
             start = perf_counter()
             response = super(RetryAdapter, adapter).send(request, **kwargs)
-            elapsed = timedelta(seconds=perf_counter() - start)
-            response.elapsed = vars(response)[_ELAPSED] = elapsed
+            arrived = perf_counter()
             try:
                 if response.status_code < 300:
                     response.content
-                return response
             except ChunkedEncodingError as error:
                 adapter = self._after(error, response)
-            rewind(request)
+                rewind(request)
+                continue
+            if perf_counter() - arrived > _NOTICEABLE:
+                _keep_elapsed(request, response, arrived - start)
+            return response
 
     def _with(self, max_retries: Retry) -> RetryAdapter:
         """Get the same adapter, with the same connections, for one request with another rule."""
@@ -347,7 +347,7 @@ class RetryAdapter(DescribedAdapter):
 def restore_elapsed(response: Response, **kwargs: Any) -> None:
     """Set ``elapsed`` to the time until the headers arrived; a response hook of requests.
 
-    `requests.Session.send` sets it when the adapter is done, and by then has read the body.
+    `requests.Session.send` sets it when the adapter is done, which has then read the body.
 
     Parameters
     ----------
@@ -356,6 +356,13 @@ def restore_elapsed(response: Response, **kwargs: Any) -> None:
         The parameters of the request, which every response hook gets.
     """
     response.elapsed = vars(response).get(_ELAPSED, response.elapsed)
+
+
+def _keep_elapsed(request: PreparedRequest, response: Response, seconds: float) -> None:
+    vars(response)[_ELAPSED] = timedelta(seconds=seconds)
+    hooks = request.hooks["response"]
+    if restore_elapsed not in hooks:
+        hooks.insert(0, restore_elapsed)  # The user's hooks are to see it, too.
 
 
 def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:
