@@ -37,7 +37,7 @@ class Bench:
         quick: bool = False,
     ) -> None:
         self.quick = quick
-        self._stack = stack
+        self._clients = stack.enter_context(ExitStack())
         self._directory = directory
         self.urls = urls
         self._legacy_python = legacy_python
@@ -55,7 +55,7 @@ class Bench:
         """Have a client do a job, in the process that it has unless told otherwise."""
         process = process or self._processes.get(name)
         if process is None:
-            process = self._processes[name] = self._stack.enter_context(self._start(name))
+            process = self._processes[name] = self._clients.enter_context(self._start(name))
         assert process.stdin and process.stdout
         target = {"url": self.urls[url], **self._shared, **(settings or {})}
         print(json.dumps([target, job, arguments]), file=process.stdin, flush=True)
@@ -72,6 +72,11 @@ class Bench:
         with self._start(name) as process:
             result = self.run(name, job, url, process=process, **arguments)
             return result, time.perf_counter() - start
+
+    def end_clients(self) -> None:
+        """End the processes of the clients; the next job of each starts another."""
+        self._clients.close()
+        self._processes.clear()
 
     def file(self, size: int) -> str:
         """Make a file of random bytes; of more than 1 GiB, of zeros that take no space."""
@@ -116,18 +121,18 @@ def interleave(
 ) -> Samples:
     """Give each client a turn a round, and the first of a round the last in the next one.
 
-    It goes on until the time is over. If there are more than three rounds, the first does not
-    count: it fills caches. ``at_once`` is for turns that only wait.
+    It goes on for some time after the first round, which does not count if there are more than
+    three: it fills caches. ``at_once`` is for turns that only wait.
     """
     names = list(names)
     samples: Samples = {name: [] for name in names}
-    end = time.monotonic() + seconds
-    rounds = 0
+    end, rounds = 0.0, 0
     with ThreadPoolExecutor(len(names)) as executor:
         while not rounds or time.monotonic() < end:
             for name, sample in zip(names, (executor.map if at_once else map)(turn, names)):
                 samples[name].append(sample)
             names.append(names.pop(0))
+            end = end or time.monotonic() + seconds
             rounds += 1
     return {name: some[1:] if rounds > 3 else some for name, some in samples.items()}
 

@@ -171,19 +171,18 @@ class GraceDB(Requests):
     def _session(self) -> Any:
         import requests
 
-        from requests_gracedb import GraceDBAdapter, GraceDBAuth
+        from requests_gracedb import FormData, GraceDBAdapter, GraceDBAuth
 
         session = requests.Session()
         session.auth = GraceDBAuth(self.target.url, self.target.token_file, auth_reload=True)
         # It has the timeouts.
         adapter = GraceDBAdapter(timeout=self._options.pop("timeout"), pool_maxsize=POOL_SIZE)
         session.mount(self.target.url, adapter)
+        self._form_data = FormData
         return session
 
     def _form(self, path: str) -> dict[str, Any]:
-        from requests_gracedb import FormData
-
-        return {"data": FormData(files={"f": (path,)})}
+        return {"data": self._form_data(files={"f": (path,)})}
 
 
 class Legacy(Requests):
@@ -217,11 +216,15 @@ class Toolbelt(Requests):
         "timeout=(10, 120))"
     )
 
-    def _form(self, path: str) -> dict[str, Any]:
+    def _session(self) -> Any:
         from requests_toolbelt import MultipartEncoder  # type: ignore[import-untyped]
 
+        self._encoder = MultipartEncoder
+        return super()._session()
+
+    def _form(self, path: str) -> dict[str, Any]:
         file = os.path.basename(path), open(path, "rb"), "application/octet-stream"
-        encoder = MultipartEncoder({"f": file})
+        encoder = self._encoder({"f": file})
         return {"data": encoder, "headers": {"Content-Type": encoder.content_type}}
 
 
