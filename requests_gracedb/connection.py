@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import threading
 from collections.abc import Iterable, Sized
-from contextvars import ContextVar
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, parse_headers
@@ -40,9 +40,9 @@ _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 _File = tuple[str, int, int, int, int]
 
-# The timeout of the request being sent. urllib3 (2.8) does not tell a connection how long to wait
-# for an answer until the request has been written.
-_timeout: ContextVar[Timeout | None] = ContextVar("timeout", default=None)
+# The timeout of the request that this thread is sending. urllib3 (2.8) does not tell a connection
+# how long to wait for an answer until the request has been written.
+_sending = threading.local()
 
 
 class ConnectionAdapter(DescribedAdapter):
@@ -206,13 +206,13 @@ class _Pool(HTTPConnectionPool):
         if self.block:
             seconds = Timeout.resolve_default_timeout(timeout.connect_timeout)
             kwargs["pool_timeout"] = seconds
-        token = _timeout.set(timeout)
+        before, _sending.timeout = getattr(_sending, "timeout", None), timeout
         try:
             return super().urlopen(method, url, body, *args, **kwargs)
         except EmptyPoolError as error:
             raise MaxRetryError(self, url, _no_connection_in_time(self)) from error
         finally:
-            _timeout.reset(token)
+            _sending.timeout = before
 
 
 class _FinalResponse(HTTPResponse):
@@ -254,7 +254,7 @@ class _Connection(HTTPConnection):
         self._broken = None
         connection = "" if headers is None else str(headers.get("Connection", ""))
         self._is_last = "close" in connection.lower()
-        self._writing = _timeout.get()
+        self._writing = getattr(_sending, "timeout", None)
         if self._writing is not None:
             self.timeout = _seconds_to_write(self._writing)
         # One write less. Not for a body that is yet to be made: the server might take the

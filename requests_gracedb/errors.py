@@ -7,7 +7,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from requests import HTTPError, PreparedRequest, Response
@@ -67,10 +67,13 @@ class ErrorAdapter(DescribedAdapter):
         return response
 
 
-class _Hop(NamedTuple):
-    response: Response
-    redirects: list[Response]
-    requests: list[PreparedRequest]
+class _Hop:
+    def __init__(
+        self, response: Response, redirects: list[Response], requests: list[PreparedRequest]
+    ) -> None:
+        self.response = response
+        self.redirects = redirects
+        self.requests = requests
 
 
 class RedirectRecord:

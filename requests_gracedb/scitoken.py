@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from math import inf, isfinite
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, Union
 from urllib.parse import urlsplit
 
 from .credential import CredentialAuth, Origin, Secret
@@ -257,7 +257,7 @@ class SciTokenAuth(CredentialAuth):
             timeout = min(timeout, (expiry - time.time()) / 2)
         reload_at = inf if timeout is None else expiry - timeout
         # In one assignment: other threads see all of it or none.
-        self._reading = _Reading(token, Secret(f"Bearer {token}"), expiry, reload_at)
+        self._reading = _Reading(token, expiry, reload_at)
 
     def _reload(self, stale: str) -> None:
         """Read the token again, once for all threads that found it stale at the same time."""
@@ -600,13 +600,14 @@ class _SciToken(TokenSource):
             raise ValueError(f"the SciToken cannot be serialized: {error}") from error
 
 
-class _Reading(NamedTuple):
+class _Reading:
     """What was read last."""
 
-    token: Secret
-    authorization: Secret
-    expiry: float
-    reload_at: float
+    def __init__(self, token: Secret, expiry: float, reload_at: float) -> None:
+        self.token = token
+        self.authorization = Secret(f"Bearer {token}")
+        self.expiry = expiry
+        self.reload_at = reload_at
 
 
 def _look_for_token(source: TokenSource) -> Secret | None:
