@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, parse_headers
@@ -92,7 +92,8 @@ class ConnectionAdapter(DescribedAdapter):
     >>> session.mount("https://gracedb.ligo.org/", ConnectionAdapter(idle_timeout=30))
     """
 
-    _finds_pools_as_requests_does = False
+    # Remembers keys; None where another class of the adapter has a say in which pool is used.
+    _pool_key: Callable[..., tuple[Any, dict[str, Any]]] | None = None
 
     def __init__(
         self, *, idle_timeout: float | None = DEFAULT_IDLE_TIMEOUT, **kwargs: Any
@@ -111,13 +112,14 @@ class ConnectionAdapter(DescribedAdapter):
         """Set up the pool manager."""
         super().init_poolmanager(*args, **kwargs)
         self._set_up(self.poolmanager)
-        # No other class of this adapter has a say in which pool is used.
         following: Any = super().get_connection_with_tls_context
-        self._finds_pools_as_requests_does = (
+        if (
             following.__func__ is HTTPAdapter.get_connection_with_tls_context
             and type(self).build_connection_pool_key_attributes
             is HTTPAdapter.build_connection_pool_key_attributes
-        )
+        ):
+            # One for each adapter: what it remembers, such as a TLS context, goes with the adapter.
+            self._pool_key = lru_cache(typed=True)(_pool_key)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Get the pool manager for a proxy, and set it up."""
@@ -131,12 +133,12 @@ class ConnectionAdapter(DescribedAdapter):
         """Get the pool for a request; without proxies, by a key that is remembered."""
         manager = self.poolmanager
         is_plain = type(manager) is PoolManager and manager.key_fn_by_scheme == key_fn_by_scheme
-        if proxies or not is_plain or not self._finds_pools_as_requests_does:
+        if proxies or not is_plain or self._pool_key is None:
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         server = "/".join((request.url or "").split("/", 3)[:3])
         settings = tuple(manager.connection_pool_kw.items())
         try:
-            key, context = _pool_key(server, verify, cert, settings)
+            key, context = self._pool_key(server, verify, cert, settings)
         except (TypeError, ValueError):  # One of them cannot be remembered, or is wrong.
             return super().get_connection_with_tls_context(request, verify, proxies, cert)
         return manager.connection_from_pool_key(key, context.copy())
@@ -156,7 +158,6 @@ class ConnectionAdapter(DescribedAdapter):
         }
 
 
-@lru_cache(typed=True)
 def _pool_key(
     server: str, verify: Any, cert: Any, settings: tuple[tuple[str, Any], ...]
 ) -> tuple[Any, dict[str, Any]]:

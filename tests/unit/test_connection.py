@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,6 +84,12 @@ def test_the_pool_is_that_which_requests_would_choose(url: str, verify: Any, cer
         assert [key(adapter, url, verify, cert=cert) for _ in range(2)] == [expected] * 2
 
 
+def test_no_verification_is_not_mistaken_for_what_is_merely_false() -> None:
+    adapter, plain = ConnectionAdapter(), HTTPAdapter()
+    for verify in (0, False, 0):
+        assert key(adapter, verify=verify) == key(plain, verify=verify)
+
+
 def no_pool(*args: Any, **kwargs: Any) -> None:
     """Refuse to look for a pool."""
     raise AssertionError("the key was not remembered")
@@ -104,6 +111,16 @@ def test_a_pickled_adapter_remembers_keys_too(monkeypatch: pytest.MonkeyPatch) -
     expected = pool(adapter)
     monkeypatch.setattr(PoolManager, "connection_from_host", no_pool)
     assert pool(adapter) is expected
+
+
+def test_what_an_adapter_remembers_goes_with_it() -> None:
+    adapter = ConnectionAdapter()
+    context = ssl.create_default_context()
+    adapter.poolmanager.connection_pool_kw["ssl_context"] = context
+    pool(adapter)
+    remembered = weakref.ref(context)
+    del adapter, context
+    assert remembered() is None
 
 
 def test_requests_with_other_settings_have_another_pool() -> None:
