@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Iterable, Sized
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, parse_headers
@@ -92,8 +92,7 @@ class ConnectionAdapter(DescribedAdapter):
     >>> session.mount("https://gracedb.ligo.org/", ConnectionAdapter(idle_timeout=30))
     """
 
-    # Remembers keys; None where another class of the adapter has a say in which pool is used.
-    _pool_key: Callable[..., tuple[Any, dict[str, Any]]] | None = None
+    _pool_key: Any = None  # unless `init_poolmanager` is this class's
 
     def __init__(
         self, *, idle_timeout: float | None = DEFAULT_IDLE_TIMEOUT, **kwargs: Any
@@ -112,14 +111,8 @@ class ConnectionAdapter(DescribedAdapter):
         """Set up the pool manager."""
         super().init_poolmanager(*args, **kwargs)
         self._set_up(self.poolmanager)
-        following: Any = super().get_connection_with_tls_context
-        if (
-            following.__func__ is HTTPAdapter.get_connection_with_tls_context
-            and type(self).build_connection_pool_key_attributes
-            is HTTPAdapter.build_connection_pool_key_attributes
-        ):
-            # One for each adapter: what it remembers, such as a TLS context, goes with the adapter.
-            self._pool_key = lru_cache(typed=True)(_pool_key)
+        # One for each adapter: what it remembers, such as a TLS context, goes with the adapter.
+        self._pool_key = lru_cache(typed=True)(_pool_key)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Get the pool manager for a proxy, and set it up."""
@@ -131,16 +124,23 @@ class ConnectionAdapter(DescribedAdapter):
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
         """Get the pool for a request; without proxies, by a key that is remembered."""
+        following = super().get_connection_with_tls_context
         manager = self.poolmanager
-        is_plain = type(manager) is PoolManager and manager.key_fn_by_scheme == key_fn_by_scheme
-        if proxies or not is_plain or self._pool_key is None:
-            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        if proxies or not (
+            self._pool_key is not None
+            and getattr(following, "__func__", None) is _FINDS_POOL
+            and getattr(self.build_connection_pool_key_attributes, "__func__", None) is _BUILDS_KEY
+            and type(manager) is PoolManager
+            and manager.key_fn_by_scheme == key_fn_by_scheme
+        ):
+            return following(request, verify, proxies, cert)
         server = "/".join((request.url or "").split("/", 3)[:3])
+        is_directory = isinstance(verify, str) and server[:5] != "http:" and os.path.isdir(verify)
         settings = tuple(manager.connection_pool_kw.items())
         try:
-            key, context = self._pool_key(server, verify, cert, settings)
+            key, context = self._pool_key(server, verify, is_directory, cert, settings)
         except (TypeError, ValueError):  # One of them cannot be remembered, or is wrong.
-            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+            return following(request, verify, proxies, cert)
         return manager.connection_from_pool_key(key, context.copy())
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
@@ -158,12 +158,18 @@ class ConnectionAdapter(DescribedAdapter):
         }
 
 
+# If another class, or a patch, has a say in which pool is used, no key is remembered.
+_FINDS_POOL = HTTPAdapter.get_connection_with_tls_context
+_BUILDS_KEY = HTTPAdapter.build_connection_pool_key_attributes
+
+
 def _pool_key(
-    server: str, verify: Any, cert: Any, settings: tuple[tuple[str, Any], ...]
+    server: str, verify: Any, is_directory: bool, cert: Any, settings: tuple[tuple[str, Any], ...]
 ) -> tuple[Any, dict[str, Any]]:
-    """Have requests and urllib3 make the key of a pool, and what the pool is to be made from."""
-    if isinstance(verify, str) and not os.path.exists(verify):
-        raise ValueError  # It may be there later, as a file or as a directory.
+    """Have requests and urllib3 make the key of a pool, and what the pool is to be made from.
+
+    ``is_directory`` only tells keys apart: requests looks at ``verify`` itself.
+    """
     adapter: Any = HTTPAdapter()
     adapter.poolmanager = _Keys()
     adapter.poolmanager.connection_pool_kw = dict(settings)

@@ -33,7 +33,7 @@ from .body import drain, is_repeatable, rewind
 from .described import DescribedAdapter
 
 _ELAPSED = "_elapsed_until_headers"  # an attribute of a response
-_NOTICEABLE = 0.001  # seconds to read a body, which do not count as time until the headers arrived
+_NOTICEABLE = 0.001  # seconds in which an adapter does something else than wait for the headers
 _DROPPED = ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError
 
 _IDEMPOTENT = Retry.DEFAULT_ALLOWED_METHODS - {"PUT"}
@@ -309,10 +309,12 @@ class RetryAdapter(DescribedAdapter):
     def _read_whole(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Response:
         """Send a request; also retry if the connection drops in the body of the response."""
         adapter = self
+        begin = perf_counter()
         while True:
             start = perf_counter()
             response = super(RetryAdapter, adapter).send(request, **kwargs)
-            arrived = perf_counter()
+            seconds = perf_counter() - start
+            response.elapsed = timedelta(seconds=seconds)
             try:
                 if response.status_code < 300:
                     response.content
@@ -320,8 +322,8 @@ class RetryAdapter(DescribedAdapter):
                 adapter = self._after(error, response)
                 rewind(request)
                 continue
-            if perf_counter() - arrived > _NOTICEABLE:
-                _keep_elapsed(request, response, arrived - start)
+            if perf_counter() - begin - seconds > _NOTICEABLE:
+                _keep_elapsed(request, response)
             return response
 
     def _with(self, max_retries: Retry) -> RetryAdapter:
@@ -358,11 +360,13 @@ def restore_elapsed(response: Response, **kwargs: Any) -> None:
     response.elapsed = vars(response).get(_ELAPSED, response.elapsed)
 
 
-def _keep_elapsed(request: PreparedRequest, response: Response, seconds: float) -> None:
-    vars(response)[_ELAPSED] = timedelta(seconds=seconds)
+def _keep_elapsed(request: PreparedRequest, response: Response) -> None:
+    vars(response)[_ELAPSED] = response.elapsed
     hooks = request.hooks["response"]
     if restore_elapsed not in hooks:
-        hooks.insert(0, restore_elapsed)  # The user's hooks are to see it, too.
+        # First, as the user's hooks are to see it. In another list, as copies of the request share
+        # this one, and requests may be calling the hooks in it.
+        request.hooks["response"] = [restore_elapsed, *hooks]
 
 
 def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+from unittest import mock
 
 import pytest
 import requests
@@ -202,6 +203,42 @@ def test_an_adapter_mixed_in_may_have_another_pool_manager() -> None:
     assert pool(type("Mixed", (ConnectionAdapter, Managing), {})()) == "pool"
 
 
+class Independent(ConnectionAdapter):
+    """An adapter with a pool manager of its own, of urllib3's class."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make a pool manager, and nothing else."""
+        self.poolmanager = PoolManager()
+
+
+def test_a_subclass_may_make_the_pool_manager() -> None:
+    adapter = Independent()
+    assert pool(adapter) is pool(adapter)
+
+
+def trusting(*args: Any, **kwargs: Any) -> Any:
+    """Build the attributes of a key for a CA bundle of one's own."""
+    return {"scheme": "https", "host": "gracedb.ligo.org", "port": 443}, {"ca_certs": "mine.pem"}
+
+
+@pytest.mark.parametrize("owner", ["adapter", "HTTPAdapter"])
+def test_a_method_that_is_replaced_meanwhile_is_called(
+    owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = ConnectionAdapter()
+    owners: dict[str, Any] = {"adapter": adapter, "HTTPAdapter": HTTPAdapter}
+    before = pool(adapter)
+    with monkeypatch.context() as patch:
+        patch.setattr(owners[owner], "build_connection_pool_key_attributes", trusting)
+        assert pool(adapter).ca_certs == "mine.pem"
+    assert pool(adapter) is before
+
+
+def test_an_adapter_can_be_made_while_its_base_is_mocked() -> None:
+    with mock.patch.object(HTTPAdapter, "get_connection_with_tls_context", return_value="pool"):
+        assert pool(ConnectionAdapter()) == "pool"
+
+
 def test_the_pool_used_last_is_kept() -> None:
     adapter = ConnectionAdapter(pool_connections=2)
     first, second = pool(adapter, "https://a/"), pool(adapter, "https://b/")
@@ -211,9 +248,13 @@ def test_the_pool_used_last_is_kept() -> None:
     assert pool(adapter, "https://b/") is not second
 
 
-def test_a_ca_bundle_that_was_missing_may_turn_up_as_a_directory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["nothing", "a file"])
+def test_a_ca_bundle_may_become_a_directory(tmp_path: Path, before: str) -> None:
     adapter, certificates = ConnectionAdapter(), tmp_path / "certificates"
+    if before == "a file":
+        certificates.touch()
     pool(adapter, verify=str(certificates))
+    certificates.unlink(missing_ok=True)
     certificates.mkdir()
     assert pool(adapter, verify=str(certificates)).ca_cert_dir == str(certificates)
 

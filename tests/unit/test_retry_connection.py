@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from requests_gracedb import RetryAdapter
 from tests.conftest import Waits
 from tests.loopback_server import (
     Answer,
@@ -307,8 +308,16 @@ def test_hooks_of_the_user_see_the_answer_that_is_whole(
     assert seen == [b"whole"]
 
 
+def slow_body(handler: Handler) -> None:
+    """Answer, but take some time between the headers and the body."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+    time.sleep(0.05)
+    handler.wfile.write(b"body")
+
+
+@pytest.mark.parametrize("second", [Answer(200), slow_body])
 def test_a_hook_of_the_user_that_sends_again_runs_once(
-    session: requests.Session, server: LoopbackServer
+    second: Any, session: requests.Session, server: LoopbackServer
 ) -> None:
     seen = []
 
@@ -318,9 +327,25 @@ def test_a_hook_of_the_user_that_sends_again_runs_once(
             return None
         return response.connection.send(response.request.copy(), **kwargs)
 
-    server.script = [Answer(401)]
+    server.script = [Answer(401), second]
     session.get(server.url, hooks={"response": send_again})
     assert seen == [401]
+
+
+def test_elapsed_does_not_count_an_answer_that_broke_off(
+    retrying: requests.Session, server: LoopbackServer
+) -> None:
+    def late(handler: Handler) -> None:
+        time.sleep(0.5)
+        half_a_body(handler)
+
+    server.script = [late, Answer(200, {}, b"whole")]
+    assert retrying.get(server.url).elapsed < timedelta(seconds=0.5)
+
+
+def test_elapsed_is_also_that_of_an_answer_without_a_session(server: LoopbackServer) -> None:
+    request = requests.Request("GET", server.url).prepare()
+    assert RetryAdapter().send(request).elapsed > timedelta(0)
 
 
 def test_an_answer_that_breaks_off_after_authentication_is_sent_again(
