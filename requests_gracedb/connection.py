@@ -135,10 +135,9 @@ class ConnectionAdapter(DescribedAdapter):
         ):
             return following(request, verify, proxies, cert)
         server = "/".join((request.url or "").split("/", 3)[:3])
-        is_directory = isinstance(verify, str) and server[:5] != "http:" and os.path.isdir(verify)
         settings = tuple(manager.connection_pool_kw.items())
         try:
-            key, context = self._pool_key(server, verify, is_directory, cert, settings)
+            key, context = self._pool_key(server, verify, cert, settings)
         except (TypeError, ValueError):  # One of them cannot be remembered, or is wrong.
             return following(request, verify, proxies, cert)
         return manager.connection_from_pool_key(key, context.copy())
@@ -164,12 +163,11 @@ _BUILDS_KEY = HTTPAdapter.build_connection_pool_key_attributes
 
 
 def _pool_key(
-    server: str, verify: Any, is_directory: bool, cert: Any, settings: tuple[tuple[str, Any], ...]
+    server: str, verify: Any, cert: Any, settings: tuple[tuple[str, Any], ...]
 ) -> tuple[Any, dict[str, Any]]:
-    """Have requests and urllib3 make the key of a pool, and what the pool is to be made from.
-
-    ``is_directory`` only tells keys apart: requests looks at ``verify`` itself.
-    """
+    """Have requests and urllib3 make the key of a pool, and what the pool is to be made from."""
+    if isinstance(verify, str) and not os.path.exists(verify):
+        raise ValueError  # It may be there later, as a file or as a directory.
     adapter: Any = HTTPAdapter()
     adapter.poolmanager = _Keys()
     adapter.poolmanager.connection_pool_kw = dict(settings)
