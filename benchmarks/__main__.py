@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Compare requests-gracedb with what else there is."
     )
-    parser.add_argument("--quick", action="store_true", help="two minutes instead of six")
+    parser.add_argument("--quick", action="store_true", help="three minutes instead of eight")
     parser.add_argument(
         "--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}"
     )
