@@ -92,7 +92,7 @@ class ConnectionAdapter(DescribedAdapter):
     >>> session.mount("https://gracedb.ligo.org/", ConnectionAdapter(idle_timeout=30))
     """
 
-    _pool_key: Any = None  # unless `init_poolmanager` is this class's
+    _remembered_key: Any = None  # It stays None if a subclass makes the pool manager by itself.
 
     def __init__(
         self, *, idle_timeout: float | None = DEFAULT_IDLE_TIMEOUT, **kwargs: Any
@@ -112,7 +112,7 @@ class ConnectionAdapter(DescribedAdapter):
         super().init_poolmanager(*args, **kwargs)
         self._set_up(self.poolmanager)
         # One for each adapter: what it remembers, such as a TLS context, goes with the adapter.
-        self._pool_key = lru_cache(typed=True)(_pool_key)
+        self._remembered_key = lru_cache(typed=True)(_pool_key)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Get the pool manager for a proxy, and set it up."""
@@ -127,7 +127,7 @@ class ConnectionAdapter(DescribedAdapter):
         following = super().get_connection_with_tls_context
         manager = self.poolmanager
         if proxies or not (
-            self._pool_key is not None
+            self._remembered_key is not None
             and getattr(following, "__func__", None) is _FINDS_POOL
             and getattr(self.build_connection_pool_key_attributes, "__func__", None) is _BUILDS_KEY
             and type(manager) is PoolManager
@@ -137,7 +137,7 @@ class ConnectionAdapter(DescribedAdapter):
         server = "/".join((request.url or "").split("/", 3)[:3])
         settings = tuple(manager.connection_pool_kw.items())
         try:
-            key, context = self._pool_key(server, verify, cert, settings)
+            key, context = self._remembered_key(server, verify, cert, settings)
         except (TypeError, ValueError):  # One of them cannot be remembered, or is wrong.
             return following(request, verify, proxies, cert)
         return manager.connection_from_pool_key(key, context.copy())
