@@ -201,7 +201,8 @@ class _Pool(HTTPConnectionPool):
 
     def urlopen(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Send a request, with its timeout for every wait."""
-        body = _made(body)
+        if body is not None:
+            body = _made(body)
         timeout = kwargs.get("timeout")
         if not isinstance(timeout, Timeout):  # It is one when requests sends the request.
             timeout = self.timeout
@@ -292,7 +293,8 @@ class _Connection(HTTPConnection):
                 return
             data, self._held = b"".join((self._held, data)), None
         try:
-            for block in _blocks(data, self.block_size):
+            is_one = isinstance(data, bytes) and len(data) <= self.block_size
+            for block in (data,) if is_one else _blocks(data, self.block_size):
                 if self._writing.total is not None:
                     self.sock.settimeout(_seconds_to_write(self._writing))
                 super().send(block)

@@ -205,9 +205,10 @@ class CredentialAuth(AuthBase):
             request.headers["Authorization"] = str(value)
         guard = CredentialGuard(origin, request, value, self)
         hooks = request.hooks.get("response", ())
-        others = [hook for hook in hooks if not isinstance(hook, CredentialGuard)]
+        if hooks:
+            hooks = [hook for hook in hooks if not isinstance(hook, CredentialGuard)]
         # Not added to the existing list: copies of a request share it (requests 2.34).
-        request.hooks = {**request.hooks, "response": [*others, guard]}
+        request.hooks = {**request.hooks, "response": [*hooks, guard]}
         return request
 
 

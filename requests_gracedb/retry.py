@@ -301,7 +301,7 @@ class RetryAdapter(DescribedAdapter):
             raise plain from error
 
     def _rule(self, request: PreparedRequest) -> Retry:
-        if not is_repeatable(request):
+        if request.body is not None and not is_repeatable(request):
             return _ONCE
         rule = self.max_retries
         return rule.for_request(request) if isinstance(rule, GraceDBRetry) else rule
