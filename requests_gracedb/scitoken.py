@@ -13,6 +13,7 @@ import warnings
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import lru_cache
 from math import inf, isfinite
 from pathlib import Path
 from threading import Lock
@@ -211,7 +212,7 @@ class SciTokenAuth(CredentialAuth):
 
     def problem(self) -> str | None:
         """Tell whether the token has expired, or is for another server."""
-        problem = _misfit(self._reading.token, self.only_origin)
+        problem = _misfit(self._reading.claims, self.only_origin)
         return None if problem is None else f"the {self._source} has {problem}"
 
     @property
@@ -225,13 +226,13 @@ class SciTokenAuth(CredentialAuth):
 
     def describe(self) -> dict[str, Any]:
         """Tell the claims of the token, and whether they fit the only origin that gets it."""
-        claims = unverified_claims(self._reading.token)
+        claims = self._reading.claims
         audience = claims.get("aud")
         return {
             "issuer": claims.get("iss"),
             "subject": claims.get("sub"),
             "audience": audience,
-            "audience_fits": self.only_origin and _fits(self._reading.token, self.only_origin),
+            "audience_fits": self.only_origin and _fits(claims, self.only_origin),
             "scope": claims.get("scope"),
             "issued": _date(claims.get("iat")),
             "not_before": _date(claims.get("nbf")),
@@ -250,14 +251,15 @@ class SciTokenAuth(CredentialAuth):
             warnings.warn(source.warning, stacklevel=3)
 
     def _use(self, token: Secret) -> None:
-        expiry = expiry_of(token)
+        claims = unverified_claims(token)
+        expiry = _expiry(claims)
         timeout = self._auth_reload_timeout
         if timeout is not None and not self._source.is_external:
             # Each reading is a new token, and none lives longer than the first one.
             timeout = min(timeout, (expiry - time.time()) / 2)
         reload_at = inf if timeout is None else expiry - timeout
         # In one assignment: other threads see all of it or none.
-        self._reading = _Reading(token, expiry, reload_at)
+        self._reading = _Reading(token, claims, expiry, reload_at)
 
     def _reload(self, stale: str) -> None:
         """Read the token again, once for all threads that found it stale at the same time."""
@@ -274,10 +276,11 @@ class SciTokenAuth(CredentialAuth):
             except (OSError, ValueError) as error:
                 _logger.warning("%s; the previous token stays in use", error)
                 return
+            claims = unverified_claims(token)
             if _is_cut_off(token, self._reading.token):
                 _logger.warning("%s is half written; the previous token stays in use", self._source)
-            elif self.is_found and not _fits(token, self.only_origin):
-                misfit = _misfit(token, self.only_origin)
+            elif self.is_found and not _fits(claims, self.only_origin):
+                misfit = _misfit(claims, self.only_origin)
                 _logger.warning("%s has %s; the previous one stays in use", self._source, misfit)
             elif token != self._reading.token:
                 self._use(token)
@@ -301,11 +304,12 @@ def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource |
         token = _look_for_token(source)
         if token is None:
             continue
-        problem = _misfit(token, origin)
+        claims = unverified_claims(token)
+        problem = _misfit(claims, origin)
         if problem is None:
             return source, expired
         _logger.info("%s is passed over: it has %s", source, problem)
-        if expired is None and _fits(token, origin):
+        if expired is None and _fits(claims, origin):
             expired = source
     return None, expired
 
@@ -326,7 +330,7 @@ def describe_places(origin: Origin | None) -> Iterator[tuple[str, str]]:
     for source in discovery_places():
         missing = source.missing()
         try:
-            yield str(source), missing or _describe(source.read(), origin)
+            yield str(source), missing or _found(unverified_claims(source.read()), origin)
         except OSError as error:
             yield str(source), error.strerror or str(error)
         except ValueError as error:
@@ -376,26 +380,6 @@ def unverified_claims(token: str) -> dict[str, Any]:
     except (IndexError, ValueError, RecursionError):
         return {}
     return claims if isinstance(claims, dict) else {}
-
-
-def expiry_of(token: str) -> float:
-    """Get the time at which a JSON Web Token expires, without verifying anything.
-
-    Parameters
-    ----------
-    token : str
-        Any bearer token.
-
-    Returns
-    -------
-    float
-        Seconds since the epoch; infinity for a token without ``exp``.
-    """
-    expiry = unverified_claims(token).get("exp")
-    try:
-        return float(expiry) if isinstance(expiry, (int, float)) and isfinite(expiry) else inf
-    except OverflowError:
-        return inf
 
 
 def token_source(token: Token) -> TokenSource:
@@ -603,8 +587,11 @@ class _SciToken(TokenSource):
 class _Reading:
     """What was read last."""
 
-    def __init__(self, token: Secret, expiry: float, reload_at: float) -> None:
+    def __init__(
+        self, token: Secret, claims: dict[str, Any], expiry: float, reload_at: float
+    ) -> None:
         self.token = token
+        self.claims = claims
         self.authorization = Secret(f"Bearer {token}")
         self.expiry = expiry
         self.reload_at = reload_at
@@ -637,28 +624,28 @@ def _bearer_token(content: Secret, name: str) -> Secret:
     return token
 
 
-def _misfit(token: str, origin: Origin | None) -> str | None:
+def _found(claims: dict[str, Any], origin: Origin | None) -> str:
+    return _misfit(claims, origin) or _age(_expiry(claims))
+
+
+def _misfit(claims: dict[str, Any], origin: Origin | None) -> str | None:
     """Tell why a token is of no use there: its audience, or its expiry."""
-    if not _fits(token, origin):
-        audience = json.dumps(unverified_claims(token).get("aud"))
-        return f"a token for {audience[:_MAXIMUM_SHOWN]}"
-    expiry = expiry_of(token)
+    if not _fits(claims, origin):
+        return f"a token for {json.dumps(claims['aud'])[:_MAXIMUM_SHOWN]}"
+    expiry = _expiry(claims)
     return _age(expiry) if expiry <= time.time() else None
 
 
-def _describe(token: str, origin: Origin | None) -> str:
-    return _misfit(token, origin) or _age(expiry_of(token))
-
-
-def _fits(token: str, origin: Origin | None) -> bool:
+def _fits(claims: dict[str, Any], origin: Origin | None) -> bool:
     """Tell whether a token is for a server: one without an audience is for all (RFC 7519)."""
-    audience = unverified_claims(token).get("aud")
+    audience = claims.get("aud")
     if audience is None or origin is None:
         return True
     audiences = audience if isinstance(audience, list) else [audience]
     return any(_is_server(str(each), origin) for each in audiences)
 
 
+@lru_cache
 def _is_server(audience: str, origin: Origin) -> bool:
     if audience in _ANY_AUDIENCE:
         return True
@@ -669,6 +656,15 @@ def _is_server(audience: str, origin: Origin) -> bool:
         return server == origin or not urlsplit(url).port and server[:2] == origin[:2]
     except ValueError:
         return False
+
+
+def _expiry(claims: dict[str, Any]) -> float:
+    """Get the time at which a token expires; infinity if it does not say."""
+    expiry = claims.get("exp")
+    try:
+        return float(expiry) if isinstance(expiry, (int, float)) and isfinite(expiry) else inf
+    except OverflowError:
+        return inf
 
 
 def _date(seconds: Any) -> str | None:
