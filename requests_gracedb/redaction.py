@@ -21,9 +21,9 @@ _ENCODINGS = {
     r"| \\ (?P<escaped> .) | (?P<plain> [!-\[\]-~]+)",
     # Quoted-printable.
     "=": r"= (?P<byte> [0-9a-f]{2}) | = \s+ | (?P<plain> [!-<>-~]+)",
-    # None, except that a line may be broken in the middle of a secret.
-    "": r"(?P<plain> [!-~]+)",
 }
+# None, except that a line may be broken in the middle of a secret.
+_UNENCODED = r"(?P<plain> [!-~]+)"
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 _LONGEST_ENTITY = 64  # characters; Python refuses to read a number with more than 4300 digits
 _SHORTEST = 4  # characters of base64; fewer may be a coincidence
@@ -62,6 +62,9 @@ class Redaction:
         for escape, escapes in _ENCODINGS.items() if self._secrets else ():
             if escape in text:
                 text = self._without_traces(text, _encoding(escapes))
+        visible = _visible(text).encode("utf-8", "surrogatepass")
+        if any(trace in visible for trace in self._traces):
+            text = self._without_traces(text, _encoding(_UNENCODED))
         return "".join(filter(str.isprintable, " ".join(text.split())))
 
     def _without_traces(self, text: str, encoding: re.Pattern[str]) -> str:
@@ -101,7 +104,7 @@ def _encoding(escapes: str) -> re.Pattern[str]:
 
 def _traces(secret: str) -> Iterator[bytes]:
     """Tell what a decoded text contains if the secret is in it."""
-    for encoding in ("utf-8", "latin-1"):
+    for encoding in ("utf-8",) if secret.isascii() else ("utf-8", "latin-1"):
         try:
             yield from _in_base64(secret.encode(encoding))
             for text in (secret, secret.replace(" ", "+")):  # as in a form
@@ -159,8 +162,8 @@ def _decode_token(token: re.Match[str]) -> bytes:
 
 def _visible(text: str) -> str:
     """Get the visible characters: a token has no others."""
-    if text.isascii() and text.isprintable() and " " not in text:
-        return text
+    if text.isascii() and text.isprintable():
+        return text.replace(" ", "")
     return "".join(c for c in text if c.isprintable() and not c.isspace())
 
 
