@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterable, Sized
 from functools import lru_cache
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse, parse_headers
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected, parse_headers
+from io import BufferedReader
 from math import inf
 from time import monotonic
 from typing import Any
@@ -57,7 +58,9 @@ class ConnectionAdapter(DescribedAdapter):
       In requests and urllib3 (2.8) it has the connect timeout, and a large body has a single one
       for all of it.
     - If a server answers before it has read the request, and closes the connection, its answer is
-      received over TLS, too.
+      received over TLS, too. One that claims success is an error: the upload did not arrive.
+    - An answer that breaks off in its headers is an error, as it is if it breaks off in its body.
+      requests takes what has come for all of them, and finds an empty body.
     - Interim responses, such as 103, are skipped (RFC 9110, section 15.2). requests mistakes the
       first one for the answer, and the answer for that of the next request.
     - With ``pool_block=True``, waiting for a connection that another request holds counts as
@@ -222,16 +225,45 @@ class _Pool(HTTPConnectionPool):
 
 
 class _FinalResponse(HTTPResponse):
-    """The final response: interim ones before it are skipped."""
+    """The final response, with all of its headers: interim ones before it are skipped."""
 
     def _read_status(self) -> Any:
         # It has no public name (Python 3.14). `begin` itself skips a 100, any number of them.
         for _ in range(1 + _MAXIMUM_INTERIM_RESPONSES):
+            # Usually they are all here, and there is nothing to watch.
+            head = self.fp.peek() if isinstance(self.fp, BufferedReader) else b"?"
+            if head and b"\n\r\n" not in head:
+                watched: Any = _Head(self)
+                self.fp = watched
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
                 return version, status, reason
             parse_headers(self.fp)
         raise HTTPException(f"more than {_MAXIMUM_INTERIM_RESPONSES} interim responses")
+
+
+class _Head:
+    """The file that headers are read from: they end with an empty line.
+
+    http.client (Python 3.14) also takes the end of the connection for that of the headers. Without
+    Content-Length any body looks whole, and without Location a redirect looks final.
+    """
+
+    def __init__(self, response: HTTPResponse) -> None:
+        self._response = response
+        self._file: Any = response.fp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(limit)
+        is_broken_off = not line.endswith(b"\n") and len(line) < limit
+        if is_broken_off or line in (b"\r\n", b"\n"):
+            self._response.fp = self._file
+        if is_broken_off:
+            raise RemoteDisconnected("the connection was closed before the end of the headers")
+        return line
 
 
 class _Connection(HTTPConnection):
@@ -319,6 +351,11 @@ class _Connection(HTTPConnection):
             if broken is None:
                 raise
             raise broken from None
+        if broken is not None and (response.status < 300 or response.status == 303):
+            raise ConnectionResetError(
+                f"the server said {response.status} {response.reason}, but closed the connection "
+                "before it had read the request"
+            ) from broken
         seconds = 0 if self._is_last else self.idle_timeout
         if "keep-alive" in response.headers:
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))

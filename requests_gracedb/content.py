@@ -86,8 +86,13 @@ class FileContent:
                 self._check(descriptor)
             offset += len(block)
             yield block
-            if not block or offset == self._end:
+            if offset == self._end:
                 return
+            if not block:
+                raise RuntimeError(
+                    f"{self._name} ends after {offset} bytes, although its size is {self._end}: "
+                    "read it, and pass the bytes"
+                )
 
     def _check(self, descriptor: int) -> None:
         if _identity(os.fstat(descriptor))[: len(self._identity)] != self._identity:
@@ -166,7 +171,7 @@ def _open_file(file: IO[Any], name: str) -> Content:
     raw: object = getattr(file, "raw", None) if type(file) in _BUFFERED else file
     if type(raw) is FileIO and raw.readable():
         file.flush()
-        if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        if _is_on_disk(raw.fileno(), os.fstat(raw.fileno())):
             return OpenFileContent(name, file, file.tell())
     return _copy(name, file)
 
@@ -175,7 +180,7 @@ def _file_on_disk(path: str) -> FileContent:
     path = os.path.abspath(path)
     descriptor = _open_at_once(path)
     status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode):
+    if _is_on_disk(descriptor, status):
         os.close(descriptor)
         return FileContent(path, status)
     with FileIO(path, opener=lambda path, flags: descriptor) as file:
@@ -195,6 +200,13 @@ def _standard_input() -> FileContent:
 def _open_at_once(path: str) -> int:
     # Otherwise, opening a pipe waits until somebody opens its other end.
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def _is_on_disk(descriptor: int, status: os.stat_result) -> bool:
+    """Tell whether a file has a size: those in /proc say 0, whatever they contain."""
+    return stat.S_ISREG(status.st_mode) and (
+        status.st_size > 0 or not os.pread(descriptor, 1, 0)
+    )
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

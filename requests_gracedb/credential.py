@@ -401,8 +401,8 @@ def _no_request() -> None:
 
 def _refuse_clear_text(response: Response) -> None:
     """Raise an exception if requests would send netrc's password in clear text."""
-    target = urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
     try:
+        target = urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
         origin = _origin(target)
     except ValueError:
         return  # requests reports what is wrong with it.

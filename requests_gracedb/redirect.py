@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 from requests import HTTPError, PreparedRequest, Response
+from requests.sessions import SessionRedirectMixin
 
 from .body import is_repeatable, read_body
 from .described import DescribedAdapter
 from .errors import RedirectRecord, redaction_for
 from .redaction import shown_url
 
-
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}  # RFC 9110, section 9.2.1
+_SAME_METHOD = 307, 308
 
 
 class RedirectAdapter(DescribedAdapter):
@@ -22,15 +24,18 @@ class RedirectAdapter(DescribedAdapter):
     requests follows a 301 or 302 after a POST, and a 302 after PUT, PATCH or DELETE, with a GET
     without the body, as browsers do (RFC 9110, section 15.4). It follows a 301 after PUT, PATCH or
     DELETE with the same method, but also without the body. It follows a 307 or 308 with what is
-    left of a generator, which is nothing. What comes back is some page, often with status 200, and
-    the upload is lost. GraceDB redirects a POST like this if its URL lacks the final slash; others
-    redirect to a login page. The exception has the redirect as ``.response``, and its message names
-    both URLs. It is raised by a response hook that travels along, so it does not matter which
-    adapter sends the second request.
+    left of the body, which is nothing if the body can be read only once, such as a generator. What
+    comes back is some page, often with status 200, and the upload is lost. GraceDB redirects a POST
+    like this if its URL lacks the final slash; others redirect to a login page. The exception has
+    the redirect as ``.response``, and its message names both URLs. It is raised by a response hook
+    that travels along, so it does not matter which adapter sends the second request, except after a
+    307 or 308 and for a body other than a generator.
 
     A 303 says that the request has been dealt with, and a 307 or 308 keeps method and body. These
-    are followed as usual, except a 307 or 308 with a generator as the body. So are all redirects of
-    a GET. With ``allow_redirects=False``, the caller gets the redirect.
+    are followed as usual, if there is a body left. So are all redirects of a GET. With
+    ``allow_redirects=False``, the caller gets the redirect. But an upload whose answer leads
+    nowhere, such as a 302 without Location, always raises: requests would return it as if all was
+    well.
 
     Parameters
     ----------
@@ -45,41 +50,74 @@ class RedirectAdapter(DescribedAdapter):
     def add_headers(self, request: PreparedRequest, **kwargs: Any) -> None:
         """Add the response hook to a request that is not just a question."""
         super().add_headers(request, **kwargs)
-        if request.method not in _SAFE:
-            hooks = request.hooks["response"]
-            if not any(isinstance(hook, _UploadGuard) for hook in hooks):
-                hooks.append(_UploadGuard())
+        if request.method in _SAFE:
+            return
+        hooks = request.hooks["response"]
+        guards = [hook for hook in hooks if isinstance(hook, _UploadGuard)]
+        if not guards:
+            hooks.append(_UploadGuard())
+        for guard in guards:
+            guard.check(request, **kwargs)
 
 
 class _UploadGuard(RedirectRecord):
-    """A response hook that raises when requests has followed a redirect without the body."""
+    """A response hook that raises when a redirect has lost an upload."""
+
+    def check(self, request: PreparedRequest, **kwargs: Any) -> None:
+        """Raise if requests follows a 307 or 308 with what is left of a body."""
+        last = getattr(self._thread, "last", None)
+        redirect = None if last is None else last.response
+        if (
+            redirect is not None
+            and redirect.status_code in _SAME_METHOD
+            and request is not redirect.request
+            and request.body is redirect.request.body
+            and not is_repeatable(request)
+        ):
+            redirect.history = self.redirects(redirect)
+            message = _lost(redirect, request.url or "", "the body can be read only once")
+            raise HTTPError(redaction_for(redirect, **kwargs)(message), response=redirect)
 
     def __call__(self, response: Response, **kwargs: Any) -> None:
         if response.status_code < 300 and self._thread is None:
             return  # There was no redirect, as for nearly every upload.
         redirects = self.redirects(response)
         super().__call__(response, **kwargs)
-        if not redirects or not _is_lost(redirects[-1], response.request):
-            return
-        redirect = redirects[-1]
-        read_body(response)
-        redirect.history = redirects[:-1]  # which requests 2.32 gets wrong
-        redaction = redaction_for(response, **kwargs)
-        raise HTTPError(redaction(_message(redirect, response)), response=redirect)
+        if response.request.method not in _SAFE and _leads_nowhere(response):
+            read_body(response)
+            message = redaction_for(response, **kwargs)(_nowhere(response))
+            raise HTTPError(message, response=response)
+        if redirects and _is_lost(redirects[-1], response.request):
+            read_body(response)
+            redirect = redirects[-1]
+            redirect.history = redirects[:-1]  # which requests 2.32 gets wrong
+            message = _lost(redirect, response.url, "requests went on without the body")
+            raise HTTPError(redaction_for(response, **kwargs)(message), response=redirect)
+
+
+def _leads_nowhere(response: Response) -> bool:
+    """Tell whether a response is a redirect that requests cannot follow."""
+    if not response.is_redirect:
+        return 300 <= response.status_code < 400
+    try:
+        urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
+    except ValueError:
+        return True
+    return False
 
 
 def _is_lost(redirect: Response, following: PreparedRequest) -> bool:
     """Tell whether following a redirect has lost what a request was to do."""
     upload = redirect.request
-    if redirect.status_code in (307, 308):  # The same again, but nothing may be left of it.
+    if redirect.status_code in _SAME_METHOD:  # An adapter of another kind has sent it.
         return isinstance(upload.body, Iterator) and not is_repeatable(upload)
     if redirect.status_code == 303 or upload.method == "GET":
         return False  # A 303 asks for a GET.
     return following.method == "GET" or upload.body is not None and following.body is None
 
 
-def _message(redirect: Response, response: Response) -> str:
-    lost, followed = (shown_url(answer.url) for answer in (redirect, response))
+def _lost(redirect: Response, followed: str, why: str) -> str:
+    lost, followed = shown_url(redirect.url), shown_url(followed)
     advice = (
         "use the URL with the slash at the end"
         if followed == f"{lost}/"
@@ -87,6 +125,13 @@ def _message(redirect: Response, response: Response) -> str:
     )
     return (
         f"{redirect.status_code} {redirect.reason}: {redirect.request.method} {lost} was "
-        f"redirected to {followed}, and requests went on without the body, so that nothing was "
-        f"uploaded: {advice}"
+        f"redirected to {followed}, and {why}, so that nothing was uploaded: {advice}"
+    )
+
+
+def _nowhere(response: Response) -> str:
+    return (
+        f"{response.status_code} {response.reason}: {response.request.method} "
+        f"{shown_url(response.url)} was answered with a redirect that cannot be followed. It is "
+        "not known whether the upload arrived: look before you send it again"
     )

@@ -71,10 +71,7 @@ def reset(handler: Handler) -> None:
 
 
 def half_an_answer(handler: Handler) -> None:
-    """Close the connection in the middle of the first line.
-
-    In the middle of the headers, http.client takes it for an answer without a body.
-    """
+    """Close the connection in the middle of the first line."""
     handler.wfile.write(b"HTTP/1.1 2")
     handler.drop()
 

@@ -16,7 +16,14 @@ import requests
 
 from requests_gracedb import ConnectionAdapter, FormData, GraceDBAdapter, retry
 from tests.conftest import mounted
-from tests.loopback_server import Answer, Handler, LoopbackServer, ProxyServer, drop
+from tests.loopback_server import (
+    Answer,
+    Handler,
+    LoopbackServer,
+    ProxyServer,
+    drop,
+    slowly,
+)
 
 # More than the buffers of loopback hold, those of a proxy included.
 SIZE = 32 * 2**20
@@ -209,6 +216,17 @@ def test_without_an_answer_the_error_is_that_of_writing(
     assert server.requests == 1  # It is not repeated.
 
 
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "303 See Other"])
+def test_an_early_answer_that_claims_success_is_an_error(
+    status: str, hasty: Callable[..., Any], whole: requests.Session
+) -> None:
+    server, proxies = hasty()
+    server.answers = [early(status, "Location: /")]
+    with pytest.raises(requests.ConnectionError, match=f"said {status}, but closed .* before"):
+        whole.post(server.url, data=of_form(), proxies=proxies)
+    assert server.requests == 1
+
+
 def test_without_an_answer_an_idempotent_request_is_repeated(
     hasty: Callable[..., Any], whole: requests.Session
 ) -> None:
@@ -332,3 +350,82 @@ def test_a_connection_that_drops_after_an_interim_response_is_an_error(
     with pytest.raises(requests.ConnectionError):
         whole.post(server.url)
     assert len(server.requests) == 1
+
+
+# Headers that break off.
+
+BROKEN_OFF = [
+    b"HTTP/1.1 201",
+    b"HTTP/1.1 201 Created\r\n",
+    b"HTTP/1.1 201 Created\r\nContent-Le",
+    b"HTTP/1.1 201 Created\r\nServer: it\r\n",
+    b"HTTP/1.1 201 Created\nServer: it\n",
+    b"HTTP/1.1 302 Found\r\nLoca",
+    EARLY_HINTS[:-2],
+    EARLY_HINTS + b"HTTP/1.1 201 Created\r\nContent-Length: 2\r",
+]
+
+
+def broken_off(head: bytes) -> Callable[[Handler], None]:
+    """Close the connection in the middle of the headers."""
+
+    def send(handler: Handler) -> None:
+        handler.wfile.write(head)
+        drop(handler)
+
+    return send
+
+
+@pytest.mark.parametrize("head", BROKEN_OFF)
+def test_headers_that_break_off_are_no_answer_to_a_post(
+    head: bytes, route: Route, whole: requests.Session
+) -> None:
+    server, url, proxies = route
+    server.script = [broken_off(head)]
+    with pytest.raises(requests.ConnectionError):
+        whole.post(url, data=b"x", proxies=proxies)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("head", BROKEN_OFF)
+def test_a_get_is_repeated_after_headers_that_break_off(
+    head: bytes, route: Route, whole: requests.Session
+) -> None:
+    server, url, proxies = route
+    server.script = [broken_off(head), Answer(body=b"whole")]
+    assert whole.get(url, proxies=proxies).text == "whole"
+
+
+@pytest.mark.parametrize("line_break", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
+def test_headers_that_come_byte_by_byte_are_whole(
+    line_break: bytes, route: Route, session: requests.Session
+) -> None:
+    server, url, proxies = route
+    hints = b"HTTP/1.1 103 Early Hints", b""
+    lines = *hints, b"HTTP/1.1 200 OK", b"Content-Length: 5", b"", b"first"
+    server.script = [slowly(line_break.join(lines), pause=0.001)]
+    server.answer = lambda received: Answer(body=b"second")
+    assert [session.get(url, proxies=proxies).text for _ in range(2)] == ["first", "second"]
+    assert server.connections == 1
+
+
+def test_a_header_that_never_ends_is_an_error(
+    server: LoopbackServer, session: requests.Session
+) -> None:
+    server.script = [broken_off(b"HTTP/1.1 200 OK\r\nServer: " + 70_000 * b"x")]
+    with pytest.raises(requests.ConnectionError, match="more than 65536 bytes"):
+        session.get(server.url)
+
+
+def test_a_proxy_that_breaks_off_is_asked_again_even_for_a_post(
+    server: LoopbackServer, tls_server: LoopbackServer, whole: requests.Session
+) -> None:
+    def break_off(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\nServ")
+        connection.close()
+
+    server.greetings = [break_off] * 6
+    with pytest.raises(requests.ConnectionError, match="before the end of the headers"):
+        whole.post(tls_server.url, proxies={"https": server.url})
+    assert server.connections == 6

@@ -27,6 +27,10 @@ from tests.conftest import CONTENT
 from tests.loopback_server import Answer, LoopbackServer, Received, half_a_body
 from tests.unit.forms import MIB, TEXT, Echo, assert_is_broken_off, pipe, uploaded
 
+# Their sizes are said to be 0 and 4096.
+KERNEL = Path("/proc/version")
+CPUS = Path("/sys/devices/system/cpu/online")
+
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
@@ -75,6 +79,34 @@ def test_a_file_that_is_not_there_is_an_error_at_once(tmp_path: Path, as_tuple: 
         FormData(files={"eventFile": (str(path), None) if as_tuple else path})
 
 
+@pytest.mark.parametrize("as_tuple", [False, True])
+@pytest.mark.skipif(not KERNEL.exists(), reason="there is no /proc")
+def test_a_file_of_the_kernel_which_says_that_it_is_empty_is_sent(
+    echo: Echo, as_tuple: bool
+) -> None:
+    assert KERNEL.stat().st_size == 0
+    form = FormData(files={"eventFile": (str(KERNEL),) if as_tuple else KERNEL})
+    expected = uploaded("eventFile", "version", KERNEL.read_bytes(), "application/octet-stream")
+    assert echo(form)["files"] == [expected]
+
+
+@pytest.mark.skipif(not CPUS.exists(), reason="there is no /sys")
+def test_a_file_that_ends_before_its_size_is_an_error() -> None:
+    size = len(CPUS.read_bytes())
+    assert CPUS.stat().st_size > size
+    with pytest.raises(RuntimeError, match=f"{CPUS} ends after {size} bytes, although its size"):
+        bytes(FormData(files={"eventFile": CPUS}))
+
+
+def test_an_empty_file_that_is_no_longer_empty_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "coinc.xml"
+    path.touch()
+    form = FormData(files={"eventFile": path})
+    path.write_bytes(CONTENT)
+    with pytest.raises(RuntimeError, match="has changed"):
+        bytes(form)
+
+
 def test_a_directory_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=str(tmp_path)):
         FormData(files={"eventFile": tmp_path})
@@ -87,6 +119,14 @@ def test_an_open_file_is_sent_from_its_position_on(echo: Echo, event_file: Path)
     with event_file.open("rb") as file:
         file.seek(5)
         assert echo(FormData(files={"eventFile": file}))["files"] == [uploaded(content=CONTENT[5:])]
+
+
+@pytest.mark.skipif(not KERNEL.exists(), reason="there is no /proc")
+def test_an_open_file_of_the_kernel_is_sent_from_its_position_on(echo: Echo) -> None:
+    with KERNEL.open("rb") as file:
+        file.seek(5)
+        (received,) = echo(FormData(files={"eventFile": file}))["files"]
+    assert received["size"] == len(KERNEL.read_bytes()) - 5
 
 
 def test_an_open_file_past_its_end_is_empty(echo: Echo, event_file: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from requests_toolbelt import MultipartEncoder
 
 from requests_gracedb import FormData, GraceDBAdapter, RedirectAdapter, errors
 from tests.conftest import basic, mounted
@@ -83,13 +85,86 @@ def test_a_301_to_a_request_without_a_body_is_followed(
     assert session.request(method, f"{server.url}/api/events").status_code == 200
 
 
+class Progress:
+    """A progress bar around a generator: it can be iterated, but is no iterator itself."""
+
+    def __init__(self) -> None:
+        self._blocks = (block for block in [b"an", b" event"])
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._blocks
+
+
+ONCE = {
+    "generator": lambda: (block for block in [b"an", b" event"]),
+    "progress bar": Progress,
+    "encoder": lambda: MultipartEncoder({"event": "an event"}),
+}
+once = pytest.mark.parametrize("body", ONCE.values(), ids=ONCE)
+
+
+@once
 @pytest.mark.parametrize("status", [307, 308])
-def test_a_generator_of_which_nothing_is_left_raises(
-    status: int, session: requests.Session, server: LoopbackServer
+def test_a_body_of_which_nothing_is_left_is_not_sent_again(
+    status: int, body: Callable[[], Any], session: requests.Session, server: LoopbackServer
 ) -> None:
     server.script = [with_slash(status)]
+    with pytest.raises(requests.HTTPError, match="/events/, and the body can be read only once"):
+        session.post(f"{server.url}/api/events", data=body())
+    assert len(server.requests) == 1
+
+
+@once
+def test_a_body_that_is_left_is_sent_where_the_caller_wants(
+    body: Callable[[], Any], session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [with_slash(307)]
+    response = session.post(server.url, data=body(), allow_redirects=False)
+    assert session.post(f"{server.url}{response.headers['Location']}", data=body()).ok
+    assert server.requests[0].body and server.requests[1].body
+
+
+def test_nothing_is_left_of_a_generator_whichever_adapter_sends_it(
+    session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
+) -> None:
+    session.mount(other_server.url, HTTPAdapter())
+    server.script = [redirect(other_server.url, 307)]
     with pytest.raises(requests.HTTPError, match="without the body"):
-        session.post(f"{server.url}/api/events", data=(block for block in [b"an", b" event"]))
+        session.post(server.url, data=(block for block in [b"an", b" event"]))
+
+
+NOWHERE = [
+    Answer(302),
+    Answer(303),
+    Answer(307),
+    Answer(300, {"Location": "/there"}),
+    Answer(304),
+    redirect("http://[there/", 303),
+    redirect("/caf\xe9/", 303),
+]
+
+
+@pytest.mark.parametrize("answer", NOWHERE)
+@pytest.mark.parametrize("allow_redirects", [True, False])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_an_upload_whose_answer_leads_nowhere_raises(
+    method: str,
+    allow_redirects: bool,
+    answer: Answer,
+    session: requests.Session,
+    server: LoopbackServer,
+) -> None:
+    server.script = [answer]
+    error = lost(session, method, f"{server.url}/?secret", allow_redirects=allow_redirects)
+    assert error.response.status_code == answer.status
+    assert f"{method} {server.url}/ was answered with a redirect that cannot be" in str(error)
+
+
+def test_a_question_whose_answer_leads_nowhere_is_answered(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [redirect("/there", 303), Answer(304)]
+    assert session.post(server.url, data=b"an event").status_code == 304
 
 
 @pytest.mark.parametrize("status", [307, 308])
