@@ -98,15 +98,14 @@ class GraceDBAuth(AuthBase):
         auth_reload_timeout: float = 300,
     ) -> None:
         try:
+            url = self._url = None if url is None else shown(url)
             named = None if token is None else token_source(token)
+            secret = None if password is None else Secret.of(password)
         finally:
-            del token  # Keep it out of traceback frames.
-        if isinstance(password, str):
-            password = Secret(password)
-        _refuse_contradictions(username, password, force_noauth, fail_if_noauth)
+            del token, password  # Keep them out of traceback frames.
+        _refuse_contradictions(username, secret, force_noauth, fail_if_noauth)
         reload = auth_reload, auth_reload_timeout
-        self._source = _choose(url, named, username, password, force_noauth, reload)
-        self._url = url and shown(url)
+        self._source = _choose(url, named, username, secret, force_noauth, reload)
         if url is not None and not force_noauth:
             self._source.only_origin = Origin.of(url)
         self._fail_if_noauth = fail_if_noauth
@@ -251,7 +250,7 @@ def _choose(
     if force_noauth:
         return NoAuth()
     if token is not None:
-        return SciTokenAuth.of(token, *reload)
+        return SciTokenAuth.of(token, token.read(), *reload)
     if username is not None and password is not None:
         return BasicAuth(username, password)
     return _find(url, *reload)
@@ -261,13 +260,13 @@ def _find(url: str | None, auth_reload: bool, auth_reload_timeout: float) -> Cre
     """Find a token that fits, else netrc, else an expired token that may be renewed."""
     fitting, expired = discovered(None if url is None else Origin.of(url))
     if fitting is not None:
-        return SciTokenAuth.of(fitting, auth_reload, auth_reload_timeout)
+        return SciTokenAuth.of(*fitting, auth_reload, auth_reload_timeout)
     netrc = NetrcAuth(url)
     if expired is None or netrc.hosts:
         return netrc
     if auth_reload:
-        return SciTokenAuth.of(expired, auth_reload, auth_reload_timeout)
-    _logger.warning("no credential is sent: the token in the %s has expired", expired)
+        return SciTokenAuth.of(*expired, auth_reload, auth_reload_timeout)
+    _logger.warning("no credential is sent: the token in the %s has expired", expired[0])
     return netrc
 
 

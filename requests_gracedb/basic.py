@@ -39,10 +39,13 @@ class BasicAuth(CredentialAuth):
     """
 
     def __init__(self, username: str, password: str) -> None:
-        if not isinstance(username, str) or not isinstance(password, str):
-            raise TypeError("username and password must be str")
-        password = Secret(password)
-        self._authorization = _basic_authorization(username, password)
+        try:
+            secret = Secret.of(password)
+        finally:
+            del password  # Keep it out of traceback frames.
+        if not isinstance(username, str):
+            raise TypeError(f"a user name must be str, not {type(username).__name__}")
+        self._authorization = _basic_authorization(username, secret)
 
     @property
     def place(self) -> str:
@@ -85,7 +88,7 @@ class NetrcAuth(CredentialAuth):
     """
 
     def __init__(self, url: str | None = None) -> None:
-        self._url = None if url is None else shown(url)
+        url = self._url = None if url is None else shown(url)
         self.path = os.path.expanduser(os.environ.get("NETRC", "~/.netrc"))
         self._entries = _read_netrc(self.path)
         if url is not None:

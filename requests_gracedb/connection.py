@@ -147,7 +147,13 @@ class ConnectionAdapter(DescribedAdapter):
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         """Get the URL for the request line; without proxies, there is none to look up."""
-        return super().request_url(request, proxies) if proxies else request.path_url
+        following = super().request_url
+        url = request.path_url
+        # requests 2.32 changes what begins with two slashes.
+        is_that_of_requests = getattr(following, "__func__", None) is _TELLS_URL
+        if proxies or url.startswith("//") or not is_that_of_requests:
+            return following(request, proxies)
+        return url
 
     def _set_up(self, manager: PoolManager) -> None:
         # Not a keyword argument: some adapters to mix with, such as requests-toolbelt's (1.0), take
@@ -160,9 +166,11 @@ class ConnectionAdapter(DescribedAdapter):
         }
 
 
-# If another class, or a patch, has a say in which pool is used, no key is remembered.
+# If another class, or a patch, has a say in which pool is used, no key is remembered; and if it has
+# one in the URL for the request line, it is asked.
 _FINDS_POOL = HTTPAdapter.get_connection_with_tls_context
 _BUILDS_KEY = HTTPAdapter.build_connection_pool_key_attributes
+_TELLS_URL = HTTPAdapter.request_url
 
 
 def _pool_key(

@@ -379,6 +379,16 @@ class Secret(str):
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]
 
+    @classmethod
+    def of(cls, password: str) -> Secret:
+        """Make a password a secret, and raise TypeError without showing it if it is not `str`."""
+        kind = type(password).__name__
+        secret = cls(password) if isinstance(password, str) else None
+        del password
+        if secret is None:
+            raise TypeError(f"a password must be str, not {kind}")
+        return secret
+
     def __repr__(self) -> str:
         return "'***'"
 

@@ -28,10 +28,11 @@ class ErrorAdapter(DescribedAdapter):
 
     Callers need not write ``response.raise_for_status()``, and get more. The message includes the
     server's own explanation, and what the client knows about a refused credential. It is one line
-    without control characters, and without anything secret that the request carried. The response
-    is read, so that ``exception.response`` can be used even with ``stream=True``, and the
-    connection is back in the pool. At most 1 MiB is read, for no longer than the read timeout in
-    total; then the connection is closed.
+    without control characters, and without the credentials and cookies that the request carried; a
+    query stays, as in the messages of requests. The response is read, so that
+    ``exception.response`` can be used even with ``stream=True``, and the connection is back in the
+    pool. At most 1 MiB is read, for no longer than the read timeout in total; then the connection
+    is closed.
 
     The exception is raised by a response hook that runs after all other hooks of the request
     (`requests.Session.send` dispatches the hook list after it has called the adapter). So

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _MAXIMUM_SIZE = 64 * 1024  # bytes
 _B64TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # RFC 6750, section 2.1
-# A JSON Web Token, a header, or something too long for a file name.
-_NO_FILE_NAME = r"eyJ[\w-]+\.|(?i:bearer)\s|[^/]{256}"
+# A JSON Web Token, a header, another token, or something too long for a file name.
+_NO_FILE_NAME = r"eyJ[\w-]+\.|(?i:bearer)\s|^[\w~+=-]{32}[\w~+=-]*$|[^/]{256}"
 _TMP = "/tmp"  # nosec: the specification names this directory
 # Audiences that mean any server: those of SciTokens and of WLCG Common JWT Profiles.
 _ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
@@ -104,7 +104,7 @@ class SciTokenAuth(CredentialAuth):
             source = token_source(token)
         finally:
             del token  # No frame of a traceback shows it.
-        self._start(source, auth_reload_timeout if auth_reload else None)
+        self._start(source, source.read(), auth_reload_timeout if auth_reload else None)
 
     @classmethod
     def discover(
@@ -127,7 +127,8 @@ class SciTokenAuth(CredentialAuth):
         auth_reload_timeout : float, default 300
             See `SciTokenAuth`.
         url : str, optional
-            A URL of the service. Without it, a token of any audience fits.
+            A URL of the service. Only its origin gets the token. Without it, a token of any
+            audience fits, and goes to the origin of each request.
 
         Returns
         -------
@@ -140,19 +141,25 @@ class SciTokenAuth(CredentialAuth):
         OSError, ValueError
             There is one, but it cannot be used; see `SciTokenAuth`.
         """
-        fitting, expired = discovered(None if url is None else Origin.of(url))
-        source = fitting or (expired if auth_reload else None)
-        return cls.of(source, auth_reload, auth_reload_timeout) if source else None
+        origin = None if url is None else Origin.of(url)
+        fitting, expired = discovered(origin)
+        found = fitting or (expired if auth_reload else None)
+        if found is None:
+            return None
+        auth = cls.of(*found, auth_reload, auth_reload_timeout)
+        auth.only_origin = origin
+        return auth
 
     @classmethod
     def of(
-        cls, source: TokenSource, auth_reload: bool, auth_reload_timeout: float
+        cls, source: TokenSource, token: Secret, auth_reload: bool, auth_reload_timeout: float
     ) -> SciTokenAuth:
-        """Make an auth object from a source that was found.
+        """Make an auth object from a source and what was read from it.
 
         Parameters
         ----------
         source : TokenSource
+        token : str
         auth_reload : bool
         auth_reload_timeout : float
             See `SciTokenAuth`.
@@ -162,7 +169,7 @@ class SciTokenAuth(CredentialAuth):
         SciTokenAuth
         """
         auth = cls.__new__(cls)
-        auth._start(source, auth_reload_timeout if auth_reload else None)
+        auth._start(source, token, auth_reload_timeout if auth_reload else None)
         return auth
 
     def __repr__(self) -> str:
@@ -176,8 +183,8 @@ class SciTokenAuth(CredentialAuth):
         return self._source, self._auth_reload_timeout, self.only_origin
 
     def __setstate__(self, state: tuple[TokenSource, float | None, Origin | None]) -> None:
-        self._start(*state[:2])
-        self.only_origin = state[2]
+        source, auth_reload_timeout, self.only_origin = state
+        self._start(source, source.read(), auth_reload_timeout)
 
     def _key(self) -> tuple[Any, ...]:
         return *super()._key(), self._source, self._auth_reload_timeout
@@ -240,13 +247,15 @@ class SciTokenAuth(CredentialAuth):
             "is_expired": self.is_expired(),
         }
 
-    def _start(self, source: TokenSource, auth_reload_timeout: float | None) -> None:
+    def _start(
+        self, source: TokenSource, token: Secret, auth_reload_timeout: float | None
+    ) -> None:
         self._source = source
         self._auth_reload_timeout = auth_reload_timeout
         self._readings = 0
         self._lock, self._process = Lock(), os.getpid()
         self._warned_of = None
-        self._use(source.read())
+        self._use(token)
         if source.warning:
             warnings.warn(source.warning, stacklevel=3)
 
@@ -286,7 +295,7 @@ class SciTokenAuth(CredentialAuth):
                 self._use(token)
 
 
-def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource | None]:
+def discovered(origin: Origin | None) -> tuple[_Found | None, _Found | None]:
     """Look for a token in the places of discovery; see `SciTokenAuth.discover`.
 
     Parameters
@@ -296,8 +305,9 @@ def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource |
 
     Returns
     -------
-    tuple of two TokenSource or None
-        The first that fits, and the first that would if it had not expired.
+    tuple of two
+        The first that fits, and the first that would if it had not expired: for each its
+        `TokenSource` and the token, or None. The file may hold another token by now.
     """
     expired = None
     for source in discovery_places():
@@ -307,10 +317,10 @@ def discovered(origin: Origin | None) -> tuple[TokenSource | None, TokenSource |
         claims = unverified_claims(token)
         problem = _misfit(claims, origin)
         if problem is None:
-            return source, expired
+            return (source, token), expired
         _logger.info("%s is passed over: it has %s", source, problem)
         if expired is None and _fits(claims, origin):
-            expired = source
+            expired = source, token
     return None, expired
 
 
@@ -408,9 +418,11 @@ def token_source(token: Token) -> TokenSource:
 
     if isinstance(token, SciToken):
         return _SciToken(token)
+    kind = type(token).__name__
+    del token  # Keep it out of traceback frames.
     raise TypeError(
         "a token must be the name of a file, the token itself as bytes, or a scitokens.SciToken, "
-        f"not {type(token).__name__}"
+        f"not {kind}"
     )
 
 
@@ -582,6 +594,9 @@ class _SciToken(TokenSource):
             return Secret(self._where.serialize(lifetime=lifetime), "ascii")
         except Exception as error:  # Those of scitokens and PyJWT share no other base.
             raise ValueError(f"the SciToken cannot be serialized: {error}") from error
+
+
+_Found = tuple[TokenSource, Secret]
 
 
 class _Reading:

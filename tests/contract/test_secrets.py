@@ -48,9 +48,9 @@ def shown(value: object) -> str:
 
 NAMES = [
     TOKEN, f"/tmp/{TOKEN}", f"Bearer {TOKEN}", f" '{TOKEN}'", f"Authorization: Bearer {SECRET}",
-    f"{SECRET * 50}",
+    f"{SECRET * 50}", f"{SECRET}-{'x' * 24}_",
 ]
-KINDS = ["token", "in a directory", "header", "quoted", "whole header", "too long"]
+KINDS = ["token", "in a directory", "header", "quoted", "whole header", "too long", "opaque"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=KINDS)
@@ -162,6 +162,11 @@ def test_a_header_is_a_plain_str_that_any_tool_can_store(auth: Any, server: Loop
     assert type(request.headers["Authorization"]) is str
 
 
+def wrong(value: object) -> Any:
+    """Pass something of a type that is not allowed."""
+    return value
+
+
 @pytest.mark.parametrize(
     "fail",
     [
@@ -175,16 +180,24 @@ def test_a_header_is_a_plain_str_that_any_tool_can_store(auth: Any, server: Loop
         lambda path: GraceDBAuth(token=TOKEN.encode(), force_noauth=True, fail_if_noauth=True),
         lambda path: Session(token=TOKEN.encode(), username="user"),
         lambda path: Session(password=SECRET),
+        lambda path: Session(username="user", password=wrong(SECRET.encode())),
+        lambda path: GraceDBAuth(username=wrong(b"user"), password=SECRET),
+        lambda path: BasicAuth("user", wrong(SECRET.encode())),
+        lambda path: GraceDBAuth(token=wrong(bytearray(TOKEN.encode()))),
+        lambda path: GraceDBAuth(f"https://user:{SECRET}@host/", fail_if_noauth=True),
+        lambda path: NetrcAuth(f"ftp://user:{SECRET}@host/"),
     ],
     ids=[
         "user name", "no user name", "password", "bytes", "bytes alone", "file", "URL",
         "contradiction", "Session with a token", "Session with a password",
+        "Session with a password as bytes", "user name as bytes", "password as bytes",
+        "token as bytearray", "URL with a password", "netrc for a URL with a password",
     ],
 )
 def test_the_variables_of_our_frames_show_no_secret(
     fail: Callable[[Path], object], tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises((ValueError, TypeError)) as caught:
         fail(tmp_path / "token")
     assert no_secret_in(with_locals(caught.value))
 

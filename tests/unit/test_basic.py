@@ -240,10 +240,15 @@ def test_a_home_that_is_no_directory_has_no_netrc(monkeypatch: pytest.MonkeyPatc
     assert NetrcAuth().hosts == frozenset()
 
 
-@pytest.mark.parametrize(("username", "password"), [("user", b"password"), ("user", None)])
-def test_a_password_that_is_no_str_is_a_type_error(username: Any, password: Any) -> None:
-    with pytest.raises(TypeError, match="username and password must be str"):
-        BasicAuth(username, password)
+@pytest.mark.parametrize("password", [b"password", None])
+def test_a_password_that_is_no_str_is_a_type_error(password: Any) -> None:
+    with pytest.raises(TypeError, match=f"password must be str, not {type(password).__name__}"):
+        BasicAuth("user", password)
+
+
+def test_a_user_name_that_is_no_str_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="user name must be str, not bytes"):
+        BasicAuth(b"user", "password")  # type: ignore[arg-type]
 
 
 def test_netrc_that_is_not_needed_may_be_open_to_others(home: Path) -> None:

@@ -262,7 +262,9 @@ def test_a_url_without_a_host_is_told_with_its_request() -> None:
     assert caught.value.request is request
 
 
-@pytest.mark.parametrize("url", ["https://gracedb.ligo.org/api/?a=b#c", "http://localhost/a"])
+@pytest.mark.parametrize(
+    "url", ["https://gracedb.ligo.org/api/?a=b#c", "http://localhost/a", "http://localhost//a/b"]
+)
 @pytest.mark.parametrize(
     "proxies",
     [None, {}, {"http": "http://proxy:3128"}, {"all": "socks5://proxy"}, {"https": "proxy:3128"}],
@@ -273,6 +275,25 @@ def test_the_url_of_the_request_line_is_that_of_requests(
     request = requests.Request("GET", url).prepare()
     expected = HTTPAdapter().request_url(request, proxies)
     assert ConnectionAdapter().request_url(request, proxies) == expected
+
+
+class Prefixed(HTTPAdapter):
+    """An adapter for a server whose paths all begin in the same way."""
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        """Get the URL for the request line."""
+        return "/tenant" + super().request_url(request, proxies)
+
+
+@pytest.mark.parametrize("bases", [(ConnectionAdapter, Prefixed), (Prefixed, ConnectionAdapter)])
+def test_an_adapter_mixed_in_may_change_the_url_of_the_request_line(bases: Any) -> None:
+    adapter = type("Mixed", bases, {})()
+    assert adapter.request_url(prepared(URL), None) == "/tenant/api/"
+
+
+def test_a_patch_may_change_the_url_of_the_request_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HTTPAdapter, "request_url", lambda *args: "/patched/")
+    assert ConnectionAdapter().request_url(prepared(URL), None) == "/patched/"
 
 
 @pytest.fixture

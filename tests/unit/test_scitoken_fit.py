@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -387,6 +388,29 @@ def test_the_token_that_is_sent_is_the_first_that_fits(
             write_token(path, token)
     first = next(filter(fits, found), None)
     assert sent(GraceDBAuth(URL)) == (first and f"Bearer {first}")
+
+
+@pytest.mark.parametrize("token", [GOOD, EXPIRED], ids=["fits", "has expired"])
+def test_the_token_that_was_judged_is_the_one_that_is_sent(
+    token: str, default: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = scitoken._misfit
+
+    def judge_and_replace(*args: Any) -> str | None:
+        write_token(default, FOREIGN)
+        return judge(*args)
+
+    monkeypatch.setattr(scitoken, "_misfit", judge_and_replace)
+    write_token(default, token)
+    auth = SciTokenAuth.discover(auth_reload=True, url=URL)
+    assert sent(auth) == f"Bearer {token}"
+
+
+def test_a_token_that_was_discovered_for_a_server_goes_to_no_other(default: Path) -> None:
+    write_token(default, GOOD)
+    auth = SciTokenAuth.discover(url=URL)
+    assert sent(auth) == f"Bearer {GOOD}"
+    assert sent(auth, ELSEWHERE) is None
 
 
 def test_a_netrc_that_has_another_host_does_not_replace_a_token_to_be_renewed(
