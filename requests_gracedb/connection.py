@@ -266,11 +266,10 @@ class _Head:
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._file.readline(limit)
-        is_broken_off = not line.endswith(b"\n") and len(line) < limit
-        if is_broken_off or line in (b"\r\n", b"\n"):
-            self._response.fp = self._file
-        if is_broken_off:
+        if not line.endswith(b"\n") and len(line) < limit:
             raise RemoteDisconnected("the connection was closed before the end of the headers")
+        if line in (b"\r\n", b"\n"):
+            self._response.fp = self._file
         return line
 
 

@@ -74,7 +74,6 @@ class _UploadGuard(RedirectRecord):
             and request.body is redirect.request.body
             and not is_repeatable(request)
         ):
-            redirect.history = self.redirects(redirect)
             message = _lost(redirect, request.url or "", "the body can be read only once")
             raise HTTPError(redaction_for(redirect, **kwargs)(message), response=redirect)
 

@@ -402,8 +402,8 @@ def test_headers_that_come_byte_by_byte_are_whole(
 ) -> None:
     server, url, proxies = route
     hints = b"HTTP/1.1 103 Early Hints", b""
-    lines = *hints, b"HTTP/1.1 200 OK", b"Content-Length: 5", b"", b"first"
-    server.script = [slowly(line_break.join(lines), pause=0.001)]
+    head = line_break.join([*hints, b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", b"", b""])
+    server.script = [slowly(head + b"5\r\nfirst\r\n0\r\n\r\n", pause=0.001)]
     server.answer = lambda received: Answer(body=b"second")
     assert [session.get(url, proxies=proxies).text for _ in range(2)] == ["first", "second"]
     assert server.connections == 1

@@ -31,6 +31,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "percent": lambda secret: quote(secret, safe=""),
     "percent, in lower case": lambda secret: "".join(f"%{byte:02x}" for byte in secret.encode()),
+    "percent, in ISO-8859-1": lambda secret: quote(secret.encode("latin-1"), safe=""),
     "form": quote_plus,
     "HTML": html.escape,
     "HTML, decimal": lambda secret: "".join(f"&#{ord(character)};" for character in secret),

@@ -124,6 +124,27 @@ def test_a_body_that_is_left_is_sent_where_the_caller_wants(
     assert server.requests[0].body and server.requests[1].body
 
 
+def test_a_body_may_be_sent_again_after_a_redirect_that_was_not_followed(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    class Again:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"an event"
+
+    prepared = session.prepare_request(requests.Request("POST", server.url, data=Again()))
+    for status in (302, 307):
+        server.script = [with_slash(status)]
+        session.send(prepared, allow_redirects=False)
+        again = prepared.copy() if status == 302 else prepared
+        assert session.send(again).status_code == 200
+    copy = prepared.copy()
+    copy.body = Again()  # type: ignore[assignment]
+    server.script = [with_slash(307)]
+    session.send(prepared, allow_redirects=False)
+    assert session.send(copy).status_code == 200
+    assert {received.body for received in server.requests} == {b"an event"}
+
+
 def test_nothing_is_left_of_a_generator_whichever_adapter_sends_it(
     session: requests.Session, server: LoopbackServer, other_server: LoopbackServer
 ) -> None:
