@@ -21,9 +21,9 @@ from .scitoken import (
 
 _logger = logging.getLogger(__name__)
 
-_NOTHING_FOUND = (
-    "no credential found: get a token, e.g. with htgettoken, or pass token=, or username= and "
-    "password=, or add the host to your netrc file. requests-gracedb URL shows what was passed over"
+_WHAT_TO_DO = (
+    "get a token, e.g. with htgettoken, or pass token=, or username= and password=, or add the "
+    "host to your netrc file"
 )
 
 
@@ -137,7 +137,7 @@ class GraceDBAuth(AuthBase):
         if self._fail_if_noauth and self._source.is_for(request):
             self._check()
             if "Authorization" not in request.headers:
-                raise ValueError(_NOTHING_FOUND)
+                raise ValueError(self._nothing_found(Origin.of(request.url or "")))
         return request
 
     def describe(self) -> dict[str, Any]:
@@ -161,9 +161,16 @@ class GraceDBAuth(AuthBase):
         if not self._fail_if_noauth:
             return
         if isinstance(source, NetrcAuth) and not source.hosts:
-            raise ValueError(_NOTHING_FOUND)
+            raise ValueError(self._nothing_found(source.only_origin))
         if isinstance(source, SciTokenAuth) and source.is_expired():
             raise ValueError(f"{source.problem()}: get a new token, e.g. with htgettoken")
+
+    def _nothing_found(self, origin: Origin | None) -> str:
+        server = "" if origin is None else f" for {origin}"
+        passed_over = getattr(self._source, "passed_over", None)
+        reason = f" ({passed_over})" if passed_over else ""
+        tells_more = f"requests-gracedb {self._url or 'URL'} tells what was looked at"
+        return f"no credential found{server}{reason}: {_WHAT_TO_DO}. {tells_more}"
 
 
 class NoAuth(CredentialAuth):
@@ -258,10 +265,11 @@ def _choose(
 
 def _find(url: str | None, auth_reload: bool, auth_reload_timeout: float) -> CredentialAuth:
     """Find a token that fits, else netrc, else an expired token that may be renewed."""
-    fitting, expired = discovered(None if url is None else Origin.of(url))
+    fitting, expired, passed_over = discovered(None if url is None else Origin.of(url))
     if fitting is not None:
         return SciTokenAuth.of(*fitting, auth_reload, auth_reload_timeout)
     netrc = NetrcAuth(url)
+    netrc.passed_over = passed_over
     if expired is None or netrc.hosts:
         return netrc
     if auth_reload:

@@ -87,6 +87,9 @@ class NetrcAuth(CredentialAuth):
     >>> session.auth = NetrcAuth("https://gracedb.ligo.org/api/")
     """
 
+    #: Why a token was not used, to tell it if there is no credential here either.
+    passed_over: str | None = None
+
     def __init__(self, url: str | None = None) -> None:
         url = self._url = None if url is None else shown(url)
         self.path = os.path.expanduser(os.environ.get("NETRC", "~/.netrc"))
@@ -112,6 +115,12 @@ class NetrcAuth(CredentialAuth):
     def hosts(self) -> frozenset[str]:
         """The hosts that have a credential; ``default`` stands for any other."""
         return frozenset(self._entries)
+
+    def problem(self) -> str | None:
+        """Tell which token was passed over, if nothing else was found."""
+        if self._entries or self.passed_over is None:
+            return None
+        return f"no credential was sent: when it was looked for, {self.passed_over}"
 
     def _key(self) -> tuple[Any, ...]:
         return *super()._key(), self.path

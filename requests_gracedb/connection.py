@@ -57,6 +57,7 @@ class ConnectionAdapter(DescribedAdapter):
     - Writing has the read timeout of the request, anew for each 256 KiB, or 1 MiB over plain http.
       In requests and urllib3 (2.8) it has the connect timeout, and a large body has a single one
       for all of it.
+    - After a fork, the new process does not write into the connections of the old one.
     - If a server answers before it has read the request, and closes the connection, its answer is
       received over TLS, too. One that claims success is an error: the upload did not arrive.
     - An answer that breaks off in its headers is an error, as it is if it breaks off in its body.
@@ -235,12 +236,15 @@ class _Pool(HTTPConnectionPool):
 class _FinalResponse(HTTPResponse):
     """The final response, with all of its headers: interim ones before it are skipped."""
 
+    _method: str  # It has no public name (Python 3.14).
+
     def _read_status(self) -> Any:
         # It has no public name (Python 3.14). `begin` itself skips a 100, any number of them.
         for _ in range(1 + _MAXIMUM_INTERIM_RESPONSES):
             # Usually they are all here, and there is nothing to watch.
             head = self.fp.peek() if isinstance(self.fp, BufferedReader) else b"?"
-            if head and b"\n\r\n" not in head:
+            is_whole = b"\n\r\n" in head or self._method == "CONNECT"
+            if head and not is_whole:
                 watched: Any = _Head(self)
                 self.fp = watched
             version, status, reason = super()._read_status()  # type: ignore[misc]
@@ -280,6 +284,7 @@ class _Connection(HTTPConnection):
     block_size = 4 * BLOCK_SIZE  # 256 KiB at a time take 10 % longer; over TLS, they do not.
     idle_timeout = inf
     _usable_until = inf
+    _process = 0
     _writing: Timeout | None = None
     _broken: Exception | None = None
     _is_last = False
@@ -288,7 +293,11 @@ class _Connection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         """Tell whether the connection is fit for another request."""
-        return monotonic() < self._usable_until and super().is_connected
+        return (
+            monotonic() < self._usable_until
+            and self._process == os.getpid()  # Otherwise there was a fork, and two would write.
+            and super().is_connected
+        )
 
     def request(
         self, method: str, url: str, body: Any = None, headers: Any = None, **kwargs: Any
@@ -367,6 +376,7 @@ class _Connection(HTTPConnection):
         if "keep-alive" in response.headers:
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
         self._usable_until = monotonic() + seconds
+        self._process = os.getpid()
         return response
 
 

@@ -227,7 +227,7 @@ class CredentialGuard:
     value : str or None
         The value of the Authorization header that it got; None for no credential.
     auth : CredentialAuth
-        What to ask for another value when a server rejects this one.
+        What to ask for another value when a server rejects this one, and what may be wrong.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class CredentialGuard:
     ) -> None:
         self._origin = origin
         self._is_granted = value is not None
-        self._auth = auth if self._is_granted else None
+        self._auth: CredentialAuth | None = auth
         self._request: Callable[[], PreparedRequest | None] = ref(request)
         # Without a credential, there may be a header of the user's own.
         sent = request.headers.get("Authorization") if value is None else value
@@ -266,7 +266,7 @@ class CredentialGuard:
             password in clear text. The redirect was not followed. (A hook does not learn of
             ``allow_redirects=False`` or ``trust_env``.)
         """
-        if response.status_code == 401 and self._auth is not None:
+        if response.status_code == 401 and self._is_granted and self._auth is not None:
             response = self._repeat(self._auth, response, **kwargs)
         # Checking the status is cheaper than checking the headers.
         if response.status_code >= 300 and response.is_redirect and self._origin.is_secure:
@@ -316,11 +316,18 @@ class CredentialGuard:
         Returns
         -------
         str or None
-            None if nothing is known to be wrong with it.
+            None if nothing is known about it.
         """
-        if self._auth is None or _origin(response.request.url or "") != self._origin:
+        auth, request = self._auth, response.request
+        if auth is None or _origin(request.url or "") != self._origin:
             return None
-        return self._auth.problem()
+        if auth.only_origin not in (None, self._origin):
+            return f"no credential was sent: it is for {auth.only_origin} only"
+        problem = auth.problem()
+        is_sent = self._is_granted and request.headers.get("Authorization") in self._values
+        if problem is None and is_sent and response.status_code != 404:
+            return "a credential was sent"
+        return problem
 
     def _is_of_requests(self, request: PreparedRequest) -> bool:
         """Tell whether the header of a copy is what requests made of ours on a redirect."""

@@ -189,7 +189,7 @@ def raise_for_status(response: Response, **kwargs: Any) -> None:
     hint = _hint(response, kwargs.get("cert"))
     if hint:
         url = shown_url(response.url)
-        hint = redaction(f"{hint}; python -m requests_gracedb {url} tells more")
+        hint = redaction(f"{hint}; python -m requests_gracedb --check {url} tells more")
         message = f"{message} ({hint})"
     raise HTTPError(message, response=response)
 
@@ -231,7 +231,8 @@ def redaction_for(response: Response, **kwargs: Any) -> Redaction:
 
 
 def _records(response: Response) -> Iterator[RedirectRecord]:
-    hooks = response.request.hooks["response"]
+    # The answers that requests-cache (1.3) has kept have requests of another kind.
+    hooks = getattr(response.request, "hooks", {}).get("response", ())
     return (hook for hook in hooks if isinstance(hook, RedirectRecord))
 
 

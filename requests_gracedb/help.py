@@ -24,6 +24,7 @@ from .errors import redaction_for
 _PATIENCE = 2  # seconds
 _API = r".*?/api/(?:v\d+/)?"
 _NOBODY = "the server treats us as anonymous"
+_REFUSED = "the server refuses the credential, or treats us as anonymous"
 
 
 def info(url: str | None = None) -> dict[str, Any]:
@@ -83,8 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = info(options.url)
     except ValueError as error:
         parser.error(str(error))
-    if options.check and facts["problem"] is None:
-        facts["check"], facts["problem"] = _check(options.url)
+    if options.check:
+        facts["check"], problem = _check(options.url)
+        facts["problem"] = facts["problem"] or problem
     print(json.dumps(facts, indent=2) if options.json else "\n".join(_lines(facts)))
     return 0 if facts["problem"] is None else 1
 
@@ -113,8 +115,8 @@ def _check(url: str) -> tuple[list[str], str | None]:
         adapter = GraceDBAdapter(timeout=_PATIENCE, max_retries=0)
         session.mount("https://", adapter)
         session.mount("http://", adapter)
-        session.auth = GraceDBAuth(url)
         try:
+            session.auth = GraceDBAuth(url)
             answers.append(_status(_get(session, url)))
             links = _links(session, url)
             if "user-info" in links:
@@ -128,8 +130,7 @@ def _check(url: str) -> tuple[list[str], str | None]:
             answers.append(_status(_get(session, f"{links['events']}?count=1")))
             return answers, None
         except requests.HTTPError as error:
-            problem = _NOBODY if _is_refused(error) else "the check failed"
-            return [*answers, _without_query(error)], problem
+            return [*answers, _without_query(error)], _problem(error)
         except (OSError, ValueError) as error:
             return [*answers, _without_query(error)], "the check failed"
 
@@ -160,6 +161,13 @@ def _links(session: requests.Session, url: str) -> dict[str, str]:
         return {}
     except (ValueError, LookupError, TypeError, AttributeError):
         return {}  # It is not a GraceDB.
+
+
+def _problem(error: requests.HTTPError) -> str:
+    if not _is_refused(error):
+        return "the check failed"
+    response: Any = error.response
+    return _REFUSED if "Authorization" in response.request.headers else _NOBODY
 
 
 def _is_refused(error: requests.HTTPError) -> bool:

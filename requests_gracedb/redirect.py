@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin
+from weakref import ref
 
 from requests import HTTPError, PreparedRequest, Response
+from requests.exceptions import UnrewindableBodyError
 from requests.sessions import SessionRedirectMixin
 
 from .body import is_repeatable, read_body
@@ -16,6 +18,10 @@ from .redaction import shown_url
 
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}  # RFC 9110, section 9.2.1
 _SAME_METHOD = 307, 308
+_READ_ONCE = (
+    "it is not known whether its body can be read a second time (one that can may have an "
+    "attribute is_repeatable that is True)"
+)
 
 
 class RedirectAdapter(DescribedAdapter):
@@ -37,6 +43,10 @@ class RedirectAdapter(DescribedAdapter):
     nowhere, such as a 302 without Location, always raises: requests would return it as if all was
     well.
 
+    A body that may be readable only once is not sent again by an auth object that answers a
+    challenge, such as `requests.auth.HTTPDigestAuth`, either: that raises
+    `requests.exceptions.UnrewindableBodyError`. requests would send what is left of it.
+
     Parameters
     ----------
     **kwargs
@@ -55,7 +65,7 @@ class RedirectAdapter(DescribedAdapter):
         hooks = request.hooks["response"]
         guards = [hook for hook in hooks if isinstance(hook, _UploadGuard)]
         if not guards:
-            hooks.append(_UploadGuard())
+            hooks.append(_UploadGuard(request))
         for guard in guards:
             guard.check(request, **kwargs)
 
@@ -63,19 +73,26 @@ class RedirectAdapter(DescribedAdapter):
 class _UploadGuard(RedirectRecord):
     """A response hook that raises when a redirect has lost an upload."""
 
+    def __init__(self, request: PreparedRequest) -> None:
+        self._first: Callable[[], PreparedRequest | None] = ref(request)
+        self._sent = None if is_repeatable(request) else request.body
+
     def check(self, request: PreparedRequest, **kwargs: Any) -> None:
-        """Raise if requests follows a 307 or 308 with what is left of a body."""
+        """Raise if what is left of a body is sent: after a 307, or by `HTTPDigestAuth`."""
+        is_left_over = self._sent is not None and request.body is self._sent
+        if not is_left_over or request is self._first():
+            return
         last = getattr(self._thread, "last", None)
-        redirect = None if last is None else last.response
-        if (
-            redirect is not None
-            and redirect.status_code in _SAME_METHOD
-            and request is not redirect.request
-            and request.body is redirect.request.body
-            and not is_repeatable(request)
-        ):
-            message = _lost(redirect, request.url or "", "the body can be read only once")
-            raise HTTPError(redaction_for(redirect, **kwargs)(message), response=redirect)
+        if last is None or last.response.status_code not in _SAME_METHOD:
+            raise UnrewindableBodyError(
+                f"{request.method} {shown_url(request.url or '')} was not sent again: {_READ_ONCE}",
+                request=request,
+            )
+        message = _lost(last.response, request.url or "", _READ_ONCE)
+        raise HTTPError(redaction_for(last.response, **kwargs)(message), response=last.response)
+
+    def __reduce__(self) -> tuple[type[RedirectRecord], tuple[()]]:
+        return RedirectRecord, ()  # The body is not part of a pickle.
 
     def __call__(self, response: Response, **kwargs: Any) -> None:
         if response.status_code < 300 and self._thread is None:
@@ -99,10 +116,10 @@ def _leads_nowhere(response: Response) -> bool:
     if not response.is_redirect:
         return 300 <= response.status_code < 400
     try:
-        urljoin(response.url, SessionRedirectMixin().get_redirect_target(response) or "")
+        target = SessionRedirectMixin().get_redirect_target(response)
+        return not target or not urljoin(response.url, target)
     except ValueError:
         return True
-    return False
 
 
 def _is_lost(redirect: Response, following: PreparedRequest) -> bool:

@@ -58,24 +58,31 @@ _logger = logging.getLogger(__name__)
 class GraceDBRetry(Retry):
     """When to send a request again, and after how long.
 
-    ==============================================  ================  =============================
-    what happened                                   methods           what follows
-    ==============================================  ================  =============================
-    no connection: refused, reset or timed out      any               retry after a back-off
-    before the request went out; no such host
-    408, 502, 503, 504; connection dropped after    GET, HEAD,        retry after a back-off
-    the request went out                            OPTIONS, DELETE,
-                                                    TRACE
-    the same                                        POST, PUT, PATCH  the caller gets it
-    429; 503 with Retry-After from the server       any               retry after Retry-After
-    itself
-    413 with Retry-After, 503 with Retry-After      GET, HEAD,        retry after Retry-After
-    from a cache or a gateway                       OPTIONS, DELETE,
-                                                    TRACE
-    the same                                        POST, PUT, PATCH  the caller gets it
-    Retry-After longer than ``retry_after_limit``   any               the caller gets it
-    certificate or TLS failure; read timeout        any               the caller gets it
-    ==============================================  ================  =============================
+    +-----------------------------------------------+------------------+---------------------------+
+    | what happened                                 | methods          | what follows              |
+    +===============================================+==================+===========================+
+    | no connection: refused, reset or timed out    | any              | retry after a back-off    |
+    | before the request went out; no such host     |                  |                           |
+    +-----------------------------------------------+------------------+---------------------------+
+    | 408, 502, 503, 504; connection dropped after  | GET, HEAD,       | retry after a back-off    |
+    | the request went out                          | OPTIONS, DELETE, |                           |
+    |                                               | TRACE            |                           |
+    +-----------------------------------------------+------------------+---------------------------+
+    | the same                                      | POST, PUT, PATCH | the caller gets it        |
+    +-----------------------------------------------+------------------+---------------------------+
+    | 429; 503 with Retry-After from the server     | any              | retry after Retry-After   |
+    | itself                                        |                  |                           |
+    +-----------------------------------------------+------------------+---------------------------+
+    | 413 with Retry-After, 503 with Retry-After    | GET, HEAD,       | retry after Retry-After   |
+    | from a cache or a gateway                     | OPTIONS, DELETE, |                           |
+    |                                               | TRACE            |                           |
+    +-----------------------------------------------+------------------+---------------------------+
+    | the same                                      | POST, PUT, PATCH | the caller gets it        |
+    +-----------------------------------------------+------------------+---------------------------+
+    | Retry-After longer than ``retry_after_limit`` | any              | the caller gets it        |
+    +-----------------------------------------------+------------------+---------------------------+
+    | certificate or TLS failure; read timeout      | any              | the caller gets it        |
+    +-----------------------------------------------+------------------+---------------------------+
 
     The methods in the second row are idempotent (RFC 9110, section 9.2.2). So is PUT, but GraceDB
     makes a new version of an event, and an alert, from each PUT with a body. `RetryAdapter` retries

@@ -142,7 +142,7 @@ class SciTokenAuth(CredentialAuth):
             There is one, but it cannot be used; see `SciTokenAuth`.
         """
         origin = None if url is None else Origin.of(url)
-        fitting, expired = discovered(origin)
+        fitting, expired, _ = discovered(origin)
         found = fitting or (expired if auth_reload else None)
         if found is None:
             return None
@@ -295,7 +295,7 @@ class SciTokenAuth(CredentialAuth):
                 self._use(token)
 
 
-def discovered(origin: Origin | None) -> tuple[_Found | None, _Found | None]:
+def discovered(origin: Origin | None) -> tuple[_Found | None, _Found | None, str | None]:
     """Look for a token in the places of discovery; see `SciTokenAuth.discover`.
 
     Parameters
@@ -305,11 +305,12 @@ def discovered(origin: Origin | None) -> tuple[_Found | None, _Found | None]:
 
     Returns
     -------
-    tuple of two
+    tuple of three
         The first that fits, and the first that would if it had not expired: for each its
-        `TokenSource` and the token, or None. The file may hold another token by now.
+        `TokenSource` and the token, or None. The file may hold another token by now. The third is
+        what is wrong with the first that was passed over, or None.
     """
-    expired = None
+    expired = passed_over = None
     for source in discovery_places():
         token = _look_for_token(source)
         if token is None:
@@ -317,11 +318,12 @@ def discovered(origin: Origin | None) -> tuple[_Found | None, _Found | None]:
         claims = unverified_claims(token)
         problem = _misfit(claims, origin)
         if problem is None:
-            return (source, token), expired
+            return (source, token), expired, passed_over
         _logger.info("%s is passed over: it has %s", source, problem)
+        passed_over = passed_over or f"the {source} had {problem}"
         if expired is None and _fits(claims, origin):
             expired = source, token
-    return None, expired
+    return None, expired, passed_over
 
 
 def describe_places(origin: Origin | None) -> Iterator[tuple[str, str]]:

@@ -169,22 +169,21 @@ class GraceDBServer(TokenIssuer):
     ) -> Fault:
         """Make requests fail.
 
-        ==================  ======================================================================
-        503-database        503 with Retry-After: the server has done nothing
-        maintenance         503 without Retry-After: the server has done nothing
-        throttled           429 with Retry-After: the server has done nothing
-        login               a redirect to a login page
-        dropped             the connection is closed before the server has done anything
-        502-gateway,        an HTML page of a gateway, after the server has done its work
-        503-gateway,
-        504-gateway
-        503-cache           503 with Retry-After from a cache, after the server has done its work
-        lost-answer         the connection is closed after the server has done its work
-        slow                the answer comes late
-        empty-file          a file is sent as if it were empty
-        503-log-entry       503 without Retry-After: the file of a log entry was stored, and the
-                            entry was not
-        ==================  ======================================================================
+        =============  ===========================================================================
+        503-database   503 with Retry-After: the server has done nothing
+        maintenance    503 without Retry-After: the server has done nothing
+        throttled      429 with Retry-After: the server has done nothing
+        login          a redirect to a login page
+        dropped        the connection is closed before the server has done anything
+        502-gateway    an HTML page of a gateway, after the server has done its work
+        503-gateway    the same
+        504-gateway    the same
+        503-cache      503 with Retry-After from a cache, after the server has done its work
+        lost-answer    the connection is closed after the server has done its work
+        slow           the answer comes late
+        empty-file     a download has status 200 and no content
+        503-log-entry  503 without Retry-After: the file of a log entry was stored, its entry not
+        =============  ===========================================================================
 
         Parameters
         ----------

@@ -153,6 +153,15 @@ def test_requests_cache_keeps_no_token(
     assert token_file.read_text() not in str(kept.request.headers)
 
 
+def test_a_redirect_into_the_cache_of_requests_cache_has_lost_the_upload(
+    cached: CachedSession, server: LoopbackServer
+) -> None:
+    cached.get(f"{server.url}/api/events/")
+    server.script = [redirect("/api/events/")]
+    with pytest.raises(requests.HTTPError, match="without the body"):
+        cached.post(f"{server.url}/api/events", data=b"an event")
+
+
 def test_requests_cache_lets_uploads_pass(cached: CachedSession, server: LoopbackServer) -> None:
     form = event()
     for _ in range(2):

@@ -417,15 +417,14 @@ def test_a_header_that_never_ends_is_an_error(
         session.get(server.url)
 
 
-def test_a_proxy_that_breaks_off_is_asked_again_even_for_a_post(
-    server: LoopbackServer, tls_server: LoopbackServer, whole: requests.Session
+def test_a_proxy_that_breaks_off_its_refusal_has_refused(
+    server: LoopbackServer, tls_server: LoopbackServer, session: requests.Session
 ) -> None:
-    def break_off(connection: socket.socket) -> None:
+    def refuse(connection: socket.socket) -> None:
         connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 Connection established\r\nServ")
+        connection.sendall(b"HTTP/1.1 403 Forbidden by policy\r\nServ")
         connection.close()
 
-    server.greetings = [break_off] * 6
-    with pytest.raises(requests.ConnectionError, match="before the end of the headers"):
-        whole.post(tls_server.url, proxies={"https": server.url})
-    assert server.connections == 6
+    server.greetings = [refuse]
+    with pytest.raises(requests.exceptions.ProxyError, match="403 Forbidden by policy"):
+        session.get(tls_server.url, proxies={"https": server.url})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -275,3 +277,23 @@ def test_a_connection_is_used_again_after_another_option(
     for _ in range(3):
         session.get(route.url, headers={"Connection": "keep-alive"}, proxies=route.proxies)
     assert route.server.connections == 1
+
+
+def test_a_process_that_is_forked_opens_connections_of_its_own(
+    server: LoopbackServer, tls_server: LoopbackServer, ca_bundle: str
+) -> None:
+    with mounted(ConnectionAdapter(), ca_bundle) as session:
+        for any_server in server, tls_server:
+            session.get(any_server.url)
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(30)  # if it hangs
+            answers = [session.get(any_server.url) for any_server in (server, tls_server)]
+            os._exit(0 if all(answers) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        for any_server in server, tls_server:
+            session.get(any_server.url)
+    # The child's are the second; the parent goes on with its own.
+    for any_server in server, tls_server:
+        assert [received.connection for received in any_server.requests] == [1, 2, 1]

@@ -29,6 +29,7 @@ from tests.loopback_server import (
 
 TOKEN = make_token(sub="albert")
 NOBODY = "Problem: the server treats us as anonymous"
+REFUSED = "Problem: the server refuses the credential, or treats us as anonymous"
 
 Pages = dict[str, Script]
 
@@ -109,12 +110,12 @@ def test_without_user_info_a_page_that_needs_a_credential_is_asked_for(
 
 
 @pytest.mark.parametrize("refusal", [401, 403])
-def test_a_server_that_refuses_that_page_takes_us_for_nobody(
+def test_a_server_that_refuses_that_page_refuses_the_credential(
     refusal: int, check: Check, old_pages: Pages
 ) -> None:
     old_pages["/api/events/?count=1"] = page({"detail": "Credentials were not provided."}, refusal)
     status, output = check("/api/superevents/")
-    assert (status, NOBODY in output) == (1, True)
+    assert (status, REFUSED in output) == (1, True)
     assert "Credentials were not provided." in output
 
 
@@ -131,12 +132,21 @@ def test_of_another_service_it_says_that_a_public_page_proves_nothing(
 
 
 @pytest.mark.parametrize("refusal", [401, 403])
-def test_a_root_that_refuses_us_takes_us_for_nobody(
+def test_a_root_that_refuses_us_refuses_the_credential(
     refusal: int, check: Check, pages: Pages
 ) -> None:
     pages["/"], pages["/api/"] = page({}), Answer(refusal)
     status, output = check("/")
-    assert (status, NOBODY in output) == (1, True)
+    assert (status, REFUSED in output) == (1, True)
+
+
+def test_without_a_credential_a_refusal_is_that_of_anybody(
+    check: Check, pages: Pages, discovered: Path
+) -> None:
+    discovered.unlink()
+    pages["/"], pages["/api/"] = page({}), Answer(403)
+    status, output = check("/")
+    assert (status, "403 Client Error" in output, "Problem: no credential" in output) == (1, 1, 1)
 
 
 def test_no_link_to_another_server_is_followed(
@@ -193,12 +203,21 @@ def test_a_port_where_nobody_listens_is_told(capsys: pytest.CaptureFixture[str])
     assert "Connection refused" in capsys.readouterr().out
 
 
-def test_without_a_credential_nothing_is_asked(
+def test_without_a_credential_the_server_is_asked_all_the_same(
     check: Check, pages: Pages, server: LoopbackServer, discovered: Path
 ) -> None:
     discovered.unlink()
-    assert check("/api/")[0] == 1
-    assert server.requests == []
+    status, output = check("/api/")
+    assert (status, "Problem: no credential" in output) == (1, True)
+    assert set(server.authorizations) == {None}
+
+
+def test_a_credential_that_cannot_be_used_is_told_once(
+    check: Check, pages: Pages, discovered: Path
+) -> None:
+    discovered.write_text("")
+    status, output = check("/api/")
+    assert (status, "is empty" in output, "Problem: " in output) == (1, True, True)
 
 
 def test_no_escape_of_the_server_is_printed(check: Check, pages: Pages) -> None:
