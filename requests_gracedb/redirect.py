@@ -45,7 +45,7 @@ class RedirectAdapter(DescribedAdapter):
 
     A body that may be readable only once is not sent again by an auth object that answers a
     challenge, such as `requests.auth.HTTPDigestAuth`, either: that raises
-    `requests.exceptions.UnrewindableBodyError`. requests would send what is left of it.
+    ``requests.exceptions.UnrewindableBodyError``. requests would send what is left of it.
 
     Parameters
     ----------
