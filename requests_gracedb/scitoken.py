@@ -556,7 +556,10 @@ class _TokenVariable(TokenSource):
 
     def read(self) -> Secret:
         content = Secret(os.fsencode(os.environ.get(self._where, "")).decode("latin-1"))
-        return _bearer_token(content, str(self))
+        token = _bearer_token(content, str(self))
+        if os.path.isabs(token) and os.path.isfile(token):
+            raise ValueError(f"the {self} holds the name of a file: put it into {self._where}_FILE")
+        return token
 
 
 class _GivenToken(TokenSource):

@@ -14,7 +14,7 @@ import requests
 from requests.auth import AuthBase
 
 from requests_gracedb import GraceDBAuth, NoAuth
-from tests.conftest import basic, everything_in, write_netrc
+from tests.conftest import basic, everything_in, make_token, write_netrc, write_token
 from tests.loopback_server import Answer, LoopbackServer, redirect
 from tests.unit.credentials import AT_LOCALHOST, LOCALHOST, NETRC, SECRET, sent
 
@@ -52,6 +52,17 @@ def test_netrc_is_the_last_place_of_the_search(
 ) -> None:
     monkeypatch.delenv("BEARER_TOKEN")
     assert sent(GraceDBAuth()) == NETRC
+
+
+def test_the_error_of_having_no_credential_names_the_server_and_what_was_passed_over(
+    home: Path,
+) -> None:
+    path = write_token(home / f"bt_u{os.geteuid()}", make_token(exp=1))
+    with pytest.raises(ValueError) as caught:
+        GraceDBAuth("https://gracedb.ligo.org/api/", fail_if_noauth=True)
+    begin = f"no credential found for https://gracedb.ligo.org:443 (the token file {path} had a"
+    assert str(caught.value).startswith(f"{begin} token that expired ")
+    assert "requests-gracedb https://gracedb.ligo.org/api/ tells" in str(caught.value)
 
 
 def test_nothing_found_is_no_credential() -> None:

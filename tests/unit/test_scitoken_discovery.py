@@ -137,6 +137,14 @@ def test_a_malformed_token_in_the_environment_is_a_value_error_that_does_not_sho
     assert SECRET not in everything_in(caught.value)
 
 
+def test_the_name_of_a_file_in_place_of_a_token_is_a_value_error(
+    token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEARER_TOKEN", str(token_file))
+    with pytest.raises(ValueError, match="the name of a file: put it into BEARER_TOKEN_FILE"):
+        SciTokenAuth.discover()
+
+
 def test_a_token_in_the_environment_is_read_again(
     monkeypatch: pytest.MonkeyPatch, clock: FrozenDateTimeFactory
 ) -> None:
