@@ -309,7 +309,7 @@ class _Connection(HTTPConnection):
         connection = "" if headers is None else str(headers.get("Connection", ""))
         self._is_last = "close" in connection.lower()
         self._writing = getattr(_sending, "timeout", None)
-        if self._writing is not None:
+        if body is not None and self._writing is not None:  # Headers alone do not have to wait.
             self.timeout = _seconds_to_write(self._writing)
         # One write less. Not for a body that is yet to be made: the server might take the
         # connection for idle, and close it. Nor for a larger one: it takes longer to encrypt, and
