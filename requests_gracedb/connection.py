@@ -34,6 +34,7 @@ from .described import DescribedAdapter
 DEFAULT_IDLE_TIMEOUT = 60  # seconds
 
 _MAXIMUM_INTERIM_RESPONSES = 100
+_READ_WITH_HEADERS = 4 * 1024  # bytes; servers read at least that much at a time
 _WORTH_JOINING = 12 * 1024  # bytes; a TLS record has room for 16 KiB (RFC 8446, section 5.1)
 
 # What writing, or looking for an answer, raises if the server has closed the connection.
@@ -57,6 +58,8 @@ class ConnectionAdapter(DescribedAdapter):
     - Writing has the read timeout of the request, anew for each 256 KiB, or 1 MiB over plain http.
       In requests and urllib3 (2.8) it has the connect timeout, and a large body has a single one
       for all of it.
+    - When a server has refused a body of more than 4 KiB, it may not have read it, and closes the
+      connection after it has promised to keep it (gunicorn does). It is not reused.
     - After a fork, the new process does not write into the connections of the old one.
     - If a server answers before it has read the request, and closes the connection, its answer is
       received over TLS, too. One that claims success is an error: the upload did not arrive.
@@ -288,6 +291,7 @@ class _Connection(HTTPConnection):
     _writing: Timeout | None = None
     _broken: Exception | None = None
     _is_last = False
+    _may_be_unread = False
     _held: bytes | None = None
 
     @property
@@ -308,6 +312,8 @@ class _Connection(HTTPConnection):
         self._broken = None
         connection = "" if headers is None else str(headers.get("Connection", ""))
         self._is_last = "close" in connection.lower()
+        is_small = body is None or isinstance(body, Sized) and len(body) <= _READ_WITH_HEADERS
+        self._may_be_unread = not is_small
         self._writing = getattr(_sending, "timeout", None)
         if body is not None and self._writing is not None:  # Headers alone do not have to wait.
             self.timeout = _seconds_to_write(self._writing)
@@ -372,7 +378,8 @@ class _Connection(HTTPConnection):
                 f"the server said {response.status} {response.reason}, but closed the connection "
                 "before it had read the request"
             ) from broken
-        seconds = 0 if self._is_last else self.idle_timeout
+        is_last = self._is_last or self._may_be_unread and _is_refusal(response)
+        seconds = 0 if is_last else self.idle_timeout
         if "keep-alive" in response.headers:
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
         self._usable_until = monotonic() + seconds
@@ -485,6 +492,13 @@ def _made(body: Any) -> Any:
     """Make a small form before a connection is chosen, which would be idle until it is made."""
     is_form = getattr(body, "is_repeatable", False) is True and isinstance(body, Sized)
     return b"".join(body) if is_form and len(body) <= BLOCK_SIZE else body
+
+
+def _is_refusal(response: Any) -> bool:
+    """Tell whether a server has not taken a body, except to go on with a handshake."""
+    challenge = response.headers.get("WWW-Authenticate", "").lower()
+    # These authenticate a connection (RFC 4559, section 6).
+    return response.status >= 300 and not challenge.startswith(("ntlm", "negotiate"))
 
 
 def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:

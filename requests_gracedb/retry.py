@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 from datetime import timedelta
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from time import perf_counter
 from traceback import walk_tb
 from types import TracebackType
@@ -52,6 +52,9 @@ _TRACES = (
 )
 _CACHE = r"varnish|squid|cloudflare|cloudfront|akamai|fastly|envoy|trafficserver|\bats\b"
 
+# How http.client says that a proxy refuses for good: with 403 or 407, not with 408 or 429.
+_REFUSED_TUNNEL = r"Tunnel connection failed: 4(?!08|29)"
+
 _logger = logging.getLogger(__name__)
 
 
@@ -90,8 +93,8 @@ class GraceDBRetry(Retry):
 
     If a 503 with Retry-After comes from GraceDB, nothing was done. Caches answer like this even if
     the request did arrive. A cache is recognised if it names itself in the answer: in ``Via``,
-    ``Age``, ``X-Cache``, ``X-Varnish`` and the like, or in ``Server``. So is a proxy that forwards
-    plain http. One that hides is not.
+    ``Age``, ``X-Cache``, ``X-Varnish`` and the like, or in ``Server``. So is a gateway that answers
+    with a page in HTML, and a proxy that forwards plain http. One that hides is not.
 
     When the retries are used up, the caller gets the last response, or the exception that requests
     would raise without retries.
@@ -231,7 +234,11 @@ class GraceDBRetry(Retry):
 
     def _for_error(self, error: Exception) -> GraceDBRetry:
         """Get the rule that makes some errors final, unless the user has said otherwise."""
-        if self.total == 0 or self._is_connection_error(error):
+        if self.total == 0:
+            return self
+        if isinstance(error, ProxyError) and re.match(_REFUSED_TUNNEL, str(error.original_error)):
+            return self.new(total=0)
+        if self._is_connection_error(error):
             return self
         if isinstance(error, ReadTimeoutError):
             # False raises the error as it is; requests then turns it into a ReadTimeout.
@@ -380,6 +387,8 @@ def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:
     """Tell whether an answer may be from a proxy, or says it is from a cache or a gateway."""
     if getattr(pool, "proxy", None) is not None and pool.scheme == "http":
         return True  # For https, a proxy only makes a tunnel.
+    if "html" in response.headers.get("Content-Type", "").lower():
+        return True  # The page of a gateway: an API explains itself in JSON.
     server = response.headers.get("Server", "")
     return re.search(_CACHE, server, re.IGNORECASE) is not None or any(
         name in response.headers for name in _TRACES
@@ -388,12 +397,15 @@ def _has_intermediary(response: BaseHTTPResponse, pool: Any) -> bool:
 
 def _as_it_is(error: requests.ConnectionError) -> requests.RequestException:
     """Get the exception that tells what happened, if requests turned it into another one."""
-    reason = error.args[0] if error.args else None
+    reason: Any = error.args[0] if error.args else None
     if isinstance(reason, MaxRetryError):
         reason = reason.reason
         if isinstance(reason, ReadTimeoutError):
             return requests.ReadTimeout(reason, request=error.request)
-    if isinstance(reason, SSLError) and _is_dropped(reason) and not _is_in_handshake(reason):
+    is_dropped = isinstance(reason, SSLError) and _is_dropped(reason)
+    if isinstance(reason, ProxyError):  # urllib3 (2.8) blames the proxy for what breaks behind it.
+        is_dropped = isinstance(reason.original_error, (ConnectionError, HTTPException))
+    if is_dropped and not _is_in_handshake(reason):
         broken = ProtocolError("Connection broken", _happened(reason))
         return requests.ConnectionError(broken, request=error.request)
     return error

@@ -95,6 +95,44 @@ def test_a_small_form_is_made_before_the_connection_is_chosen(
     assert route.server.connections == 2
 
 
+@pytest.mark.parametrize("size, connections", [(0, 1), (4096, 1), (4097, 2)])
+@pytest.mark.parametrize("status", [303, 400, 401, 429, 503])
+def test_after_a_refusal_of_what_may_be_unread_a_request_has_a_connection_of_its_own(
+    status: int, size: int, connections: int, route: Route, session: requests.Session
+) -> None:
+    route.server.script = [Answer(status)]
+    for _ in range(2):
+        session.post(route.url, data=bytes(size), proxies=route.proxies)
+    assert route.server.connections == connections
+
+
+@pytest.mark.parametrize("scheme", ["NTLM", "Negotiate abc"])
+def test_a_handshake_of_the_connection_goes_on(
+    scheme: str, route: Route, session: requests.Session
+) -> None:
+    route.server.script = [Answer(401, {"WWW-Authenticate": scheme})]
+    for _ in range(2):
+        session.post(route.url, data=bytes(100_000), proxies=route.proxies)
+    assert route.server.connections == 1
+
+
+def test_after_a_refusal_of_a_generator_a_request_has_a_connection_of_its_own(
+    route: Route, session: requests.Session
+) -> None:
+    route.server.script = [Answer(400)]
+    for _ in range(2):
+        session.post(route.url, data=iter([b"a"]), proxies=route.proxies)
+    assert route.server.connections == 2
+
+
+def test_after_a_large_body_that_was_accepted_the_connection_is_kept(
+    route: Route, session: requests.Session
+) -> None:
+    for _ in range(2):
+        session.post(route.url, data=bytes(100_000), proxies=route.proxies)
+    assert route.server.connections == 1
+
+
 def test_each_answer_begins_the_time_anew(
     route: Route, session: requests.Session, clock: Clock
 ) -> None:

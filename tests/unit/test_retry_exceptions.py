@@ -19,6 +19,7 @@ from tests.conftest import Waits, mounted
 from tests.loopback_server import (
     Answer,
     LoopbackServer,
+    ProxyServer,
     Script,
     drop,
     half_a_body,
@@ -282,6 +283,33 @@ def test_a_fault_uses_up_the_retries_before_it_raises(
     assert len(waits) == retries
     if fault.attempts is not None:
         assert fault.attempts() == 1 + retries
+
+
+@pytest.mark.parametrize("status, attempts", [(403, 1), (407, 1), (429, 6), (503, 6)])
+def test_a_proxy_that_refuses_for_good_is_not_asked_again(
+    status: int, attempts: int, retrying: requests.Session, waits: Waits
+) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+        connection.close()
+
+    with LoopbackServer() as proxy:
+        proxy.greetings = [refuse] * attempts
+        with pytest.raises(requests.exceptions.ProxyError, match=f"connection failed: {status}"):
+            retrying.get("https://gracedb.invalid/", proxies={"https": proxy.url})
+        assert proxy.connections == attempts
+
+
+def test_what_breaks_behind_a_proxy_is_not_the_proxys_fault(
+    retrying: requests.Session, tls_server: LoopbackServer
+) -> None:
+    tls_server.script = [drop]
+    with ProxyServer() as proxy, pytest.raises(requests.ConnectionError) as caught:
+        retrying.post(tls_server.url, proxies={"https": proxy.url})
+    assert caught.type is requests.ConnectionError
+    assert "Connection broken" in str(caught.value)
+    assert "proxy" not in str(caught.value)
 
 
 def test_all_attempts_count_whatever_went_wrong(

@@ -38,6 +38,8 @@ INTERMEDIARIES = [
     {"Server": "squid/5.7"},
     {"Server": "ATS/9.2.3"},
     {"Server": "AkamaiGHost"},
+    {"Server": "nginx/1.22.1", "Content-Type": "text/html"},
+    {"Content-Type": "Text/HTML; charset=utf-8"},
 ]
 
 through_any = pytest.mark.parametrize("headers", INTERMEDIARIES, ids=str)
