@@ -100,12 +100,12 @@ class GraceDBAuth(AuthBase):
         try:
             url = self._url = None if url is None else shown(url)
             named = None if token is None else token_source(token)
-            secret = None if password is None else Secret.of(password)
+            hidden = None if password is None else Secret.of(password)
         finally:
             del token, password  # Keep them out of traceback frames.
-        _refuse_contradictions(username, secret, force_noauth, fail_if_noauth)
+        _refuse_contradictions(username, hidden, force_noauth, fail_if_noauth)
         reload = auth_reload, auth_reload_timeout
-        self._source = _choose(url, named, username, secret, force_noauth, reload)
+        self._source = _choose(url, named, username, hidden, force_noauth, reload)
         if url is not None and not force_noauth:
             self._source.only_origin = Origin.of(url)
         self._fail_if_noauth = fail_if_noauth

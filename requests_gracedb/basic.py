@@ -40,12 +40,12 @@ class BasicAuth(CredentialAuth):
 
     def __init__(self, username: str, password: str) -> None:
         try:
-            secret = Secret.of(password)
+            hidden = Secret.of(password)
         finally:
             del password  # Keep it out of traceback frames.
         if not isinstance(username, str):
             raise TypeError(f"a user name must be str, not {type(username).__name__}")
-        self._authorization = _basic_authorization(username, secret)
+        self._authorization = _basic_authorization(username, hidden)
 
     @property
     def place(self) -> str:

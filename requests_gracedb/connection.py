@@ -312,8 +312,7 @@ class _Connection(HTTPConnection):
         self._broken = None
         connection = "" if headers is None else str(headers.get("Connection", ""))
         self._is_last = "close" in connection.lower()
-        is_small = body is None or isinstance(body, Sized) and len(body) <= _READ_WITH_HEADERS
-        self._may_be_unread = not is_small
+        self._may_be_unread = body is not None and _is_large(headers)
         self._writing = getattr(_sending, "timeout", None)
         if body is not None and self._writing is not None:  # Headers alone do not have to wait.
             self.timeout = _seconds_to_write(self._writing)
@@ -492,6 +491,12 @@ def _made(body: Any) -> Any:
     """Make a small form before a connection is chosen, which would be idle until it is made."""
     is_form = getattr(body, "is_repeatable", False) is True and isinstance(body, Sized)
     return b"".join(body) if is_form and len(body) <= BLOCK_SIZE else body
+
+
+def _is_large(headers: Any) -> bool:
+    """Tell whether a server may have to read more than once to get a body."""
+    length = str((headers or {}).get("Content-Length", ""))
+    return not length.isdecimal() or int(length) > _READ_WITH_HEADERS
 
 
 def _is_refusal(response: Any) -> bool:
