@@ -65,12 +65,15 @@ class SlowServer:
         if self._context is not None:
             connection = self._context.wrap_socket(connection, server_side=True)
         with connection, connection.makefile("rb") as file:
-            while file.readline() not in (b"\r\n", b""):
-                pass
+            head = b""
+            while (line := file.readline()) not in (b"\r\n", b""):
+                head += line
             self.requests += 1
             for _ in range(SIZE // self._piece):
                 self._end.wait(self._pause)
                 file.read(self._piece)
+            for _ in range(3 if b"chunked" in head else 0):
+                file.readline()  # The end of the only chunk, and the last one, which is empty.
             connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
 
