@@ -204,9 +204,7 @@ def _open_at_once(path: str) -> int:
 
 def _is_on_disk(descriptor: int, status: os.stat_result) -> bool:
     """Tell whether a file has a size: those in /proc say 0, whatever they contain."""
-    return stat.S_ISREG(status.st_mode) and (
-        status.st_size > 0 or not os.pread(descriptor, 1, 0)
-    )
+    return stat.S_ISREG(status.st_mode) and (status.st_size > 0 or not os.pread(descriptor, 1, 0))
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -189,7 +189,8 @@ def raise_for_status(response: Response, **kwargs: Any) -> None:
     hint = _hint(response, kwargs.get("cert"))
     if hint:
         url = shown_url(response.url)
-        hint = redaction(f"{hint}; python -m requests_gracedb --check {url} tells more")
+        # Not with --check, which would send a credential: a redirect may have led anywhere.
+        hint = redaction(f"{hint}; python -m requests_gracedb {url} tells more")
         message = f"{message} ({hint})"
     raise HTTPError(message, response=response)
 

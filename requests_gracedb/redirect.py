@@ -117,9 +117,10 @@ def _leads_nowhere(response: Response) -> bool:
         return 300 <= response.status_code < 400
     try:
         target = SessionRedirectMixin().get_redirect_target(response)
-        return not target or not urljoin(response.url, target)
+        urljoin(response.url, target)
     except ValueError:
         return True
+    return not target
 
 
 def _is_lost(redirect: Response, following: PreparedRequest) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MAXIMUM_SIZE = 64 * 1024  # bytes
 _B64TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # RFC 6750, section 2.1
 # A JSON Web Token, a header, another token, or something too long for a file name.
-_NO_FILE_NAME = r"eyJ[\w-]+\.|(?i:bearer)\s|^[\w~+=-]{32}[\w~+=-]*$|[^/]{256}"
+_NO_FILE_NAME = r"eyJ[\w-]+\.|(?i:bearer)\s|^[\w~+=-]{32,}$|[^/]{256}"
 _TMP = "/tmp"  # nosec: the specification names this directory
 # Audiences that mean any server: those of SciTokens and of WLCG Common JWT Profiles.
 _ANY_AUDIENCE = {"ANY", "https://wlcg.cern.ch/jwt/v1/any"}
@@ -342,7 +342,7 @@ def describe_places(origin: Origin | None) -> Iterator[tuple[str, str]]:
     for source in discovery_places():
         missing = source.missing()
         try:
-            yield str(source), missing or _found(unverified_claims(source.read()), origin)
+            yield str(source), missing or _description(unverified_claims(source.read()), origin)
         except OSError as error:
             yield str(source), error.strerror or str(error)
         except ValueError as error:
@@ -644,7 +644,7 @@ def _bearer_token(content: Secret, name: str) -> Secret:
     return token
 
 
-def _found(claims: dict[str, Any], origin: Origin | None) -> str:
+def _description(claims: dict[str, Any], origin: Origin | None) -> str:
     return _misfit(claims, origin) or _age(_expiry(claims))
 
 

@@ -30,7 +30,7 @@ def test_a_token_that_has_expired_is_named(
     session.auth = GraceDBAuth(server.url, token=token_file)
     hint = (
         f"(the token file {token_file} has a token that expired 2 min ago; python -m "
-        f"requests_gracedb --check {server.url}/api/ tells more)"
+        f"requests_gracedb {server.url}/api/ tells more)"
     )
     assert refused(session, server, status).endswith(hint)
 

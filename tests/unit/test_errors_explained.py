@@ -102,7 +102,7 @@ def test_that_no_credential_was_sent_is_part_of_the_message(
     server.script = [Answer(status, {}, b"No.")]
     assert str(failing(session, f"{server.url}/api/?q=1")).endswith(
         ": No. (no credential was sent; "
-        f"python -m requests_gracedb --check {server.url}/api/ tells more)"
+        f"python -m requests_gracedb {server.url}/api/ tells more)"
     )
 
 
@@ -157,7 +157,7 @@ def test_a_hook_may_know_more(
 ) -> None:
     server.script = [Answer(status)]
     error = failing(session, server.url, hooks={"response": Explaining()})
-    command = f"python -m requests_gracedb --check {server.url}/"
+    command = f"python -m requests_gracedb {server.url}/"
     assert str(error).endswith(f" (the token expired for {server.url}/; {command} tells more)")
 
 
