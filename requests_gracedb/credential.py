@@ -321,13 +321,13 @@ class CredentialGuard:
         auth, request = self._auth, response.request
         if auth is None or _origin(request.url or "") != self._origin:
             return None
+        sent = request.headers.get("Authorization")
+        if sent is not None and not (self._is_granted and sent in self._values):
+            return None  # It is the user's own.
         if auth.only_origin not in (None, self._origin):
             return f"no credential was sent: it is for {auth.only_origin} only"
-        problem = auth.problem()
-        is_sent = self._is_granted and request.headers.get("Authorization") in self._values
-        if problem is None and is_sent and response.status_code != 404:
-            return "a credential was sent"
-        return problem
+        is_worth_telling = sent is not None and response.status_code != 404
+        return auth.problem() or ("a credential was sent" if is_worth_telling else None)
 
     def _is_of_requests(self, request: PreparedRequest) -> bool:
         """Tell whether the header of a copy is what requests made of ours on a redirect."""

@@ -11,7 +11,7 @@ import requests
 from requests.auth import AuthBase
 
 from requests_gracedb import GraceDBAuth, NoAuth
-from tests.conftest import make_token, write_token
+from tests.conftest import make_token, write_netrc, write_token
 from tests.loopback_server import Answer, LoopbackServer
 
 
@@ -97,6 +97,41 @@ def test_a_token_that_was_passed_over_is_named(
         f"(no credential was sent: when it was looked for, the token file {path} had a token that "
         "expired 2 min ago; "
     ) in refused(session, server, status)
+
+
+def test_of_several_tokens_that_were_passed_over_the_first_is_named(
+    session: requests.Session,
+    server: LoopbackServer,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BEARER_TOKEN", make_token(exp=time.time() - 125))
+    write_token(home / f"bt_u{os.geteuid()}", make_token(aud="https://elsewhere.example"))
+    session.auth = GraceDBAuth(server.url)
+    assert "environment variable BEARER_TOKEN had a token that expired 2 min ago; " in refused(
+        session, server, 403
+    )
+
+
+def test_of_a_token_that_was_passed_over_nothing_is_said_if_netrc_has_a_password(
+    session: requests.Session, server: LoopbackServer, home: Path
+) -> None:
+    write_token(home / f"bt_u{os.geteuid()}", make_token(exp=1))
+    write_netrc(home, "machine localhost login user password password")
+    session.auth = GraceDBAuth(server.url)
+    assert "(a credential was sent; " in refused(session, server, 403)
+
+
+@pytest.mark.parametrize("url", ["https://gracedb.ligo.org/api/", None])
+def test_of_a_header_of_the_users_own_nothing_is_said(
+    url: str | None, session: requests.Session, server: LoopbackServer, home: Path
+) -> None:
+    write_token(home / f"bt_u{os.geteuid()}", make_token(exp=1))
+    server.script = [Answer(403)]
+    with pytest.raises(requests.HTTPError) as caught:
+        session.get(server.url, headers={"Authorization": "Basic mine"}, auth=GraceDBAuth(url))
+    assert server.authorizations == ["Basic mine"]
+    assert "credential" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

@@ -166,6 +166,18 @@ def test_what_is_left_of_a_body_does_not_answer_a_challenge(
     assert len(server.requests) == 1
 
 
+def test_a_copy_is_not_sent_with_what_is_left_of_a_body(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    request = requests.Request("POST", server.url, data=iter([b"an event"]))
+    prepared = session.prepare_request(request)
+    server.script = [with_slash(302)]
+    session.send(prepared, allow_redirects=False)
+    with pytest.raises(UnrewindableBodyError):
+        session.send(prepared.copy())
+    assert len(server.requests) == 1
+
+
 def test_a_form_answers_a_challenge(session: requests.Session, server: LoopbackServer) -> None:
     server.script = [Answer(401, {"WWW-Authenticate": 'Digest realm="a", nonce="b"'})]
     form = FormData({"group": "Test"})

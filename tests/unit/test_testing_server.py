@@ -89,6 +89,7 @@ def by_hand(home: Path) -> list[str]:
         token = Path(settings["BEARER_TOKEN_FILE"]).read_text()
         headers = {"Authorization": f"Bearer {token}"}
         with requests.Session() as session:
+            session.trust_env = False  # as in a shell where the variable is set
             session.verify = settings["REQUESTS_CA_BUNDLE"]
             url = f"{lines[0].removeprefix('# ')}events/"
             status = session.get(url, headers=headers).status_code
@@ -108,6 +109,18 @@ def test_a_server_that_is_started_by_hand_prints_what_to_set(by_hand: list[str])
 
 def test_the_authority_of_a_server_is_one_of_many(by_hand: list[str]) -> None:
     assert int(by_hand[5]) > 50
+
+
+@pytest.fixture
+def bundle_of_the_shell(ca_bundle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that trusts one CA, and no other."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", ca_bundle)
+
+
+def test_what_a_shell_trusts_it_goes_on_trusting(
+    bundle_of_the_shell: None, by_hand: list[str]
+) -> None:
+    assert int(by_hand[5]) == 2
 
 
 def test_a_server_is_gone_after_an_interrupt(by_hand: list[str]) -> None:
