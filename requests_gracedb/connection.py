@@ -221,6 +221,9 @@ class _Pool(HTTPConnectionPool):
         timeout = kwargs.get("timeout")
         if not isinstance(timeout, Timeout):  # It is one when requests sends the request.
             timeout = self.timeout
+        elif timeout.total is None:
+            timeout = _shared_timeout(timeout.connect_timeout, timeout.read_timeout)
+            kwargs["timeout"] = timeout
         if timeout.total is not None:
             timeout = timeout.clone()
             timeout.start_connect()
@@ -234,6 +237,19 @@ class _Pool(HTTPConnectionPool):
             raise MaxRetryError(self, url, _no_connection_in_time(self)) from error
         finally:
             _sending.timeout = before
+
+
+class _SharedTimeout(Timeout):
+    """A timeout that requests share: without a total, it has nothing to count.
+
+    urllib3 (2.8) makes a copy for each request, and another for each attempt.
+    """
+
+    def clone(self) -> Timeout:
+        return self
+
+    def start_connect(self) -> float:
+        return monotonic()
 
 
 class _FinalResponse(HTTPResponse):
@@ -302,6 +318,11 @@ class _Connection(HTTPConnection):
             and self._process == os.getpid()  # Otherwise there was a fork, and two would write.
             and super().is_connected
         )
+
+    def connect(self) -> None:
+        """Connect, and remember which process did."""
+        self._process = os.getpid()
+        super().connect()
 
     def request(
         self, method: str, url: str, body: Any = None, headers: Any = None, **kwargs: Any
@@ -382,7 +403,6 @@ class _Connection(HTTPConnection):
         if "keep-alive" in response.headers:
             seconds = min(seconds, _usable_for(response.headers["keep-alive"]))
         self._usable_until = monotonic() + seconds
-        self._process = os.getpid()
         return response
 
 
@@ -511,6 +531,11 @@ def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:
         f"{pool}: no connection was free in time. A streamed response keeps its "
         "connection until it is read to the end or closed."
     )
+
+
+@lru_cache
+def _shared_timeout(connect: Any, read: float | None) -> Timeout:
+    return _SharedTimeout(connect=connect, read=read)
 
 
 def _seconds_to_write(timeout: Timeout) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPResponse
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
-from typing import IO, Any, Union
+from typing import IO, Any
 
 #: How many bytes to read or write at a time.
 BLOCK_SIZE = 256 * 1024
@@ -126,7 +126,7 @@ class OpenFileContent(FileContent):
         pass
 
 
-Content = Union[MemoryContent, FileContent]
+Content = MemoryContent | FileContent
 
 
 def content_of(name: str, filename: str | bytes | None, content: Any) -> Content:

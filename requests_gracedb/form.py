@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from functools import lru_cache
 from http.client import HTTPException
 from mimetypes import MimeTypes
-from typing import Any, Union
+from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 from requests.utils import guess_filename
@@ -27,7 +27,7 @@ _PATH_AS_TEXT = (
     "not sent: pass a path object, or the tuple (name,)"
 )
 
-Fields = Union[Mapping[str, Any], Iterable[tuple[str, Any]]]
+Fields = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 
 class FormData:

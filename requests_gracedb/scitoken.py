@@ -17,7 +17,7 @@ from functools import lru_cache
 from math import inf, isfinite
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from .credential import CredentialAuth, Origin, Secret
@@ -42,7 +42,7 @@ _DEFAULT_LIFETIME = 600  # seconds, the default of scitokens.SciToken.serialize
 
 _logger = logging.getLogger(__name__)
 
-Token = Union[str, bytes, "os.PathLike[str]", "SciToken"]
+Token: TypeAlias = "str | bytes | os.PathLike[str] | SciToken"
 
 
 class SciTokenAuth(CredentialAuth):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
 from requests import PreparedRequest, Response
 from urllib3.util import Timeout
@@ -11,7 +11,7 @@ from .described import DescribedAdapter
 
 DEFAULT_TIMEOUT = 10, 120  # seconds
 
-TimeoutTypes = Union[float, tuple[Union[float, None], Union[float, None]], None]
+TimeoutTypes = float | tuple[float | None, float | None] | None
 
 
 class TimeoutAdapter(DescribedAdapter):
