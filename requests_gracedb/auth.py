@@ -72,7 +72,8 @@ class GraceDBAuth(AuthBase):
         ``fail_if_noauth`` is set and there is no credential, or an expired one. (Without ``url``
         and with a netrc file, a request to a host without a credential raises it instead.)
     OSError
-        The token file or the netrc file cannot be read, or is open to other users.
+        The token file or the netrc file cannot be read. Other users could have written the first,
+        or could read the second.
     TypeError
         ``token`` is not a path, `bytes` or a `scitokens.SciToken`.
 
@@ -117,7 +118,9 @@ class GraceDBAuth(AuthBase):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GraceDBAuth):
             return NotImplemented
-        return self._key() == other._key()
+        return (
+            self._source == other._source and self._fail_if_noauth == other._fail_if_noauth
+        )
 
     def __hash__(self) -> int:
         return hash(self._source)
@@ -151,9 +154,6 @@ class GraceDBAuth(AuthBase):
             ``problem``, what keeps the credential from being used, or None. It holds no secrets.
         """
         return describe(self._url, self._source)
-
-    def _key(self) -> tuple[Any, ...]:
-        return self._source, self._fail_if_noauth
 
     def _check(self) -> None:
         """Raise an exception if a credential is required, but is missing or has expired."""

@@ -18,7 +18,7 @@ class BasicAuth(CredentialAuth):
     """Basic authentication (RFC 7617) with a user name and a password.
 
     Unlike `requests.auth.HTTPBasicAuth`, it accepts any text that the scheme allows, refuses any
-    other, and never leaves the machine in clear text.
+    other, and sends nothing over the network in clear text.
 
     Parameters
     ----------
@@ -55,9 +55,6 @@ class BasicAuth(CredentialAuth):
     def authorization(self, origin: Origin) -> str:
         """Get the value of the Authorization header."""
         return self._authorization
-
-    def _key(self) -> tuple[Any, ...]:
-        return *super()._key(), self._authorization
 
 
 class NetrcAuth(CredentialAuth):
@@ -122,8 +119,8 @@ class NetrcAuth(CredentialAuth):
             return None
         return f"no credential was sent: when it was looked for, {self.passed_over}"
 
-    def _key(self) -> tuple[Any, ...]:
-        return *super()._key(), self.path
+    def _compared(self) -> tuple[Any, ...]:
+        return self.only_origin, self.path
 
     def authorization(self, origin: Origin) -> str | None:
         """Get the value of the Authorization header for an origin's host, if there is one."""
@@ -161,7 +158,8 @@ def _basic_authorization(username: str, password: str) -> Secret:
     if ":" in username:
         raise ValueError("basic authentication allows no colon in a user name (RFC 7617)")
     if re.search(_NOT_FOR_BASIC, username) or re.search(_NOT_FOR_BASIC, password):
-        raise ValueError("basic authentication allows no control characters (RFC 7617)")
+        problem = "basic authentication allows no control characters or surrogates (RFC 7617)"
+        raise ValueError(problem)
     pair = Secret(f"{username}:{password}")
     # requests sends ISO-8859-1, which servers expect, and cannot send the rest.
     encoding = "latin-1" if max(pair) <= "\xff" else "utf-8"
@@ -169,7 +167,7 @@ def _basic_authorization(username: str, password: str) -> Secret:
 
 
 def _read_netrc(path: str) -> dict[str, tuple[str, Secret]]:
-    hosts = _parse_netrc(path) if _is_private(path) else {}
+    hosts = _parse_netrc(path) if _is_there(path) else {}
     return {
         host.lower(): (login or account or "", Secret(password or ""))
         for host, (login, account, password) in hosts.items()
@@ -177,7 +175,7 @@ def _read_netrc(path: str) -> dict[str, tuple[str, Secret]]:
     }
 
 
-def _is_private(path: str) -> bool:
+def _is_there(path: str) -> bool:
     """Tell whether a file exists; raise an exception if it is not private to the user."""
     try:
         status = os.stat(path)

@@ -51,12 +51,11 @@ def Session(  # noqa: N802
     ...     session.get("https://gracedb.ligo.org/api/superevents/")
     """
     session = requests.Session()
-    who = url, token, username, password
     how = force_noauth, fail_if_noauth, auth_reload, auth_reload_timeout
     try:
-        session.auth = GraceDBAuth(*who, *how)
+        session.auth = GraceDBAuth(url, token, username, password, *how)
     finally:
-        del token, password, who  # Keep them out of traceback frames.
+        del token, password  # Keep them out of traceback frames.
     adapter = GraceDBAdapter()
     session.mount("https://", adapter)
     session.mount("http://", adapter)

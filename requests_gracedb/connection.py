@@ -56,10 +56,10 @@ class ConnectionAdapter(DescribedAdapter):
     - After a request with ``Connection: close``, the connection is not reused, whatever the server
       answers (RFC 9112, section 9.6). requests sends another request into it, which is lost.
     - Writing has the read timeout of the request, anew for each 256 KiB, or 1 MiB over plain http.
-      In requests and urllib3 (2.8) it has the connect timeout, and a large body has a single one
-      for all of it.
-    - When a server has refused a body of more than 4 KiB, it may not have read it, and closes the
-      connection after it has promised to keep it (gunicorn does). It is not reused.
+      In requests and urllib3 (2.8) it has the connect timeout, and a body in memory has a single
+      one for all of it.
+    - A server that refuses a body of more than 4 KiB may leave it unread, and close a connection
+      that it has promised to keep (gunicorn does). Such a connection is not reused.
     - After a fork, the new process does not write into the connections of the old one.
     - If a server answers before it has read the request, and closes the connection, its answer is
       received over TLS, too. One that claims success is an error: the upload did not arrive.
@@ -170,8 +170,8 @@ class ConnectionAdapter(DescribedAdapter):
         }
 
 
-# If another class, or a patch, has a say in which pool is used, no key is remembered; and if it has
-# one in the URL for the request line, it is asked.
+# If another class, or a patch, helps to choose the pool, no key is remembered; if it helps to make
+# the URL of the request line, it is asked.
 _FINDS_POOL = HTTPAdapter.get_connection_with_tls_context
 _BUILDS_KEY = HTTPAdapter.build_connection_pool_key_attributes
 _TELLS_URL = HTTPAdapter.request_url
@@ -492,8 +492,8 @@ def _context(
 def _is_as_made(context: ssl.SSLContext, verify_mode: ssl.VerifyMode) -> bool:
     """Tell whether a context is one of ssl's, and still verifies what it did when it was made.
 
-    urllib3 (2.8) sets ``verify_mode`` for each connection. Those of pyOpenSSL refuse that when they
-    have been used, and those of ssl when they check the name and shall not verify.
+    urllib3 (2.8) sets ``verify_mode`` for each connection. One of pyOpenSSL refuses that after use;
+    one of ssl does if it checks the name and is not to verify.
     """
     checks_hostname = verify_mode == ssl.CERT_REQUIRED
     return (

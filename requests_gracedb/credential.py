@@ -119,14 +119,14 @@ class CredentialAuth(AuthBase):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CredentialAuth):
             return NotImplemented
-        return type(self) is type(other) and self._key() == other._key()
+        return type(self) is type(other) and bool(self._compared() == other._compared())
 
     def __hash__(self) -> int:
         return hash(type(self))
 
-    def _key(self) -> tuple[Any, ...]:
+    def _compared(self) -> Any:
         """Get what makes two auth objects equal; a secret in it is a `Secret`."""
-        return self.place, self.only_origin
+        return vars(self)
 
     @property
     def place(self) -> str:

@@ -80,7 +80,7 @@ class _Hop:
 class RedirectRecord:
     """A response hook that knows which redirects led to a response.
 
-    requests tells no hook, and sets the history of a response only after the hooks are done. It
+    requests tells hooks nothing of these, and sets the history of a response only after them. It
     copies the hooks along with the request on each redirect. But a prepared request, including its
     hooks, may also be sent again, even by several threads at once.
     """

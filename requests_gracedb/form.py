@@ -34,9 +34,9 @@ class FormData:
     """A multipart/form-data body (RFC 7578), to pass as ``data=`` with a request.
 
     It is made from what requests takes as ``data=`` and ``files=``, and from files on disk. Files
-    are read while they are sent, never as a whole. The form still has a length, which requests
-    sends as Content-Length. It can be sent any number of times: after a redirect, a retry or a
-    401, and by several threads at once. Filenames and field names are encoded as browsers do
+    are read while they are sent; only a small form is read as a whole. The form has a length, which
+    requests sends as Content-Length. It can be sent any number of times: after a redirect, a retry
+    or a 401, and by several threads at once. Filenames and field names are encoded as browsers do
     (WHATWG HTML, "multipart form data").
 
     `FileAdapter` sets the Content-Type header. With any other adapter, pass
@@ -51,9 +51,10 @@ class FormData:
         Field names and files. A file is one of
 
         - a path object (`os.PathLike`), read from disk;
-        - a file open for reading, sent from its current position, which does not change; anything
-          but a regular file of bytes or ``io.BytesIO``, such as a pipe, a text file, or one that
-          decompresses what it reads, is copied to a temporary file when the form is made;
+        - an open file: a regular one of bytes, or ``io.BytesIO``, is sent from its current
+          position, which does not change; what is left in any other, such as a pipe, a text file,
+          or one that decompresses what it reads, is copied to a temporary file when the form is
+          made;
         - `bytes` or `str` (sent as UTF-8): the content itself;
         - a tuple ``(filename, content, content_type, headers)``; the last three may be missing or
           None. The content is any of the above. Without content, the filename is a path, read from
@@ -124,14 +125,11 @@ class FormData:
         self._delimiter = f"--{boundary}\r\n".encode()
         self._end = f"--{boundary}--\r\n".encode()
         self._fields: list[_Field] = [*_data_fields(data), *_file_fields(files)]
-        self._length = len(self._end)
-        is_path_as_text = False
-        for field in self._fields:
-            self._length += (
-                len(self._delimiter) + len(field.header) + field.content.size + len(b"\r\n")
-            )
-            is_path_as_text = is_path_as_text or field.is_path_as_text
-        if is_path_as_text:
+        self._length = len(self._end) + sum(
+            len(self._delimiter) + len(field.header) + field.content.size + len(b"\r\n")
+            for field in self._fields
+        )
+        if any(field.is_path_as_text for field in self._fields):
             warnings.warn(_PATH_AS_TEXT, stacklevel=2)
         self._progress = progress
         self._handed_on = 0
@@ -262,7 +260,7 @@ def _file_tuple(name: str, file: Any) -> tuple[Any, Any, Any, Any]:
     if isinstance(file, os.PathLike):
         return file, None, None, None
     if file is None:
-        file = ()
+        file = (None,)
     if not isinstance(file, (tuple, list)):
         return guess_filename(file) or name, file, None, None
     if not 1 <= len(file) <= 4:

@@ -33,7 +33,7 @@ from .body import drain, is_repeatable, rewind
 from .described import DescribedAdapter
 
 _ELAPSED = "_elapsed_until_headers"  # an attribute of a response
-_NOTICEABLE = 0.001  # seconds in which an adapter does something else than wait for the headers
+_NOTICEABLE = 0.001  # seconds in which an adapter does anything but wait for the headers
 _DROPPED = ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError
 
 _IDEMPOTENT = Retry.DEFAULT_ALLOWED_METHODS - {"PUT"}
@@ -147,7 +147,7 @@ class GraceDBRetry(Retry):
         Returns
         -------
         GraceDBRetry
-            This rule itself, if ``allowed_methods`` was given.
+            This rule itself, unless it is such a PUT and ``allowed_methods`` is the default.
         """
         if request.method == "PUT" and request.body is None and self.allowed_methods == _IDEMPOTENT:
             return self.new(allowed_methods=_IDEMPOTENT | {"PUT"})
@@ -273,8 +273,8 @@ class RetryAdapter(DescribedAdapter):
     level WARNING, with how long it waits, and how many retries are left after it.
 
     A TLS connection that breaks raises `requests.ConnectionError`, like any other that breaks;
-    requests would raise an ``SSLError``. A read timeout raises `requests.ReadTimeout`, however many
-    came before it.
+    requests would raise an ``SSLError``. A read timeout raises `requests.ReadTimeout`, even
+    after retries.
 
     Parameters
     ----------

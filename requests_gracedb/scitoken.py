@@ -186,8 +186,8 @@ class SciTokenAuth(CredentialAuth):
         source, auth_reload_timeout, self.only_origin = state
         self._start(source, source.read(), auth_reload_timeout)
 
-    def _key(self) -> tuple[Any, ...]:
-        return *super()._key(), self._source, self._auth_reload_timeout
+    def _compared(self) -> tuple[Any, ...]:
+        return self.__getstate__()
 
     @property
     def place(self) -> str:
@@ -513,8 +513,8 @@ class _TokenFile(TokenSource):
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
-            problem = "is not a regular file: name one that is"
-        elif status.st_uid not in (os.geteuid(), 0):
+            raise OSError(errno.EINVAL, f"{self} is not a regular file: name one that is")
+        if status.st_uid not in (os.geteuid(), 0):
             problem = "belongs to another user, who may have written it: get a token of your own"
         elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             problem = (
@@ -525,8 +525,7 @@ class _TokenFile(TokenSource):
             if status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
                 self.warning = f"{self} is readable by other users: run chmod 600 {self._where}"
             return
-        number = errno.EPERM if stat.S_ISREG(status.st_mode) else errno.EINVAL
-        raise OSError(number, f"{self} {problem}")
+        raise PermissionError(errno.EPERM, f"{self} {problem}")
 
 
 class _CondorTokenFile(_TokenFile):

@@ -30,7 +30,7 @@ class TimeoutAdapter(DescribedAdapter):
     Raises
     ------
     ValueError
-        ``timeout`` is none of these, or not positive.
+        ``timeout`` is anything else, or not positive.
 
     Examples
     --------

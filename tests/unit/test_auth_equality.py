@@ -10,11 +10,20 @@ import pytest
 from scitokens import SciToken
 
 from requests_gracedb import BasicAuth, GraceDBAuth, NetrcAuth, NoAuth, SciTokenAuth
+from requests_gracedb.credential import CredentialAuth
 from tests.conftest import write_netrc, write_token
 
 URL = "https://gracedb.ligo.org/api/"
 SCITOKEN = SciToken()
 SCITOKEN._serialized_token = "token"
+
+
+class KeyAuth(CredentialAuth):
+    """A class of the user's own."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
 
 SAME: dict[str, Callable[[Path], Any]] = {
     "token file": lambda path: SciTokenAuth(path),
@@ -32,6 +41,8 @@ SAME: dict[str, Callable[[Path], Any]] = {
     "GraceDBAuth that fails": lambda path: GraceDBAuth(URL, token=path, fail_if_noauth=True),
     "another token file": lambda path: SciTokenAuth(write_token(path.with_name("other"), "token")),
     "other bytes": lambda path: SciTokenAuth(b"other"),
+    "a class of one's own": lambda path: KeyAuth("key"),
+    "the same with another key": lambda path: KeyAuth("other"),
     "something else": lambda path: "token",
 }
 
