@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http.client import HTTPException
 from io import BytesIO
 from socket import SHUT_RDWR
@@ -42,8 +43,14 @@ def is_repeatable(request: PreparedRequest) -> bool:
         request.body is None
         or isinstance(request.body, (str, bytes, bytearray, memoryview))
         or getattr(request.body, "is_repeatable", False) is True
-        or isinstance(request._body_position, int)
+        or (isinstance(request._body_position, int) and _is_seekable(request.body))
     )
+
+
+def _is_seekable(body: Any) -> bool:
+    # The answer of urllib3 (2.8) has a position, but cannot seek.
+    seekable: Callable[[], bool] = getattr(body, "seekable", lambda: hasattr(body, "seek"))
+    return seekable()
 
 
 def rewind(request: PreparedRequest) -> None:

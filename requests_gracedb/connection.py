@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected, parse_headers
@@ -22,10 +22,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     EmptyPoolError,
+    HTTPError,
     MaxRetryError,
     ReadTimeoutError,
 )
 from urllib3.poolmanager import key_fn_by_scheme
+from urllib3.util.request import body_to_chunks
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context, resolve_cert_reqs
 
 from .content import BLOCK_SIZE
@@ -74,6 +76,10 @@ class ConnectionAdapter(DescribedAdapter):
       which is most of the cost of a connection.
     - If the body is an open file, it is read in blocks as large as those of a `FormData`; urllib3
       reads 16 KiB at a time.
+    - A body that is longer or shorter than its Content-Length, such as a file that is still being
+      written, raises `RuntimeError` before the server has all of it. requests sends what is too
+      much, and the server takes it for the next request. So does a body that fails in a way that
+      urllib3 would take for a fault of the connection.
     - A body in memory, of up to 12 KiB, is written together with the headers, which urllib3 writes
       separately. A `FormData` of up to 256 KiB is read before a connection is chosen: if it cannot
       be read, the server gets nothing, and a slow disk does not leave a connection idle.
@@ -221,9 +227,8 @@ class _Pool(HTTPConnectionPool):
         timeout = kwargs.get("timeout")
         if not isinstance(timeout, Timeout):  # It is one when requests sends the request.
             timeout = self.timeout
-        elif timeout.total is None:
-            timeout = _shared_timeout(timeout.connect_timeout, timeout.read_timeout)
-            kwargs["timeout"] = timeout
+        elif type(timeout) is Timeout and timeout.total is None:
+            timeout = kwargs["timeout"] = _ConstantTimeout(timeout)
         if timeout.total is not None:
             timeout = timeout.clone()
             timeout.start_connect()
@@ -239,11 +244,14 @@ class _Pool(HTTPConnectionPool):
             _sending.timeout = before
 
 
-class _SharedTimeout(Timeout):
-    """A timeout that requests share: without a total, it has nothing to count.
+class _ConstantTimeout(Timeout):
+    """A timeout without a total, which has nothing to count.
 
     urllib3 (2.8) makes a copy for each request, and another for each attempt.
     """
+
+    def __init__(self, timeout: Timeout) -> None:
+        vars(self).update(vars(timeout))
 
     def clone(self) -> Timeout:
         return self
@@ -340,8 +348,11 @@ class _Connection(HTTPConnection):
         # One write less. Not for a body that is yet to be made: the server might take the
         # connection for idle, and close it. Nor for a larger one: it takes longer to encrypt, and
         # meanwhile the server can parse the headers.
-        is_in_memory = isinstance(body, (bytes, str)) and 0 < len(body) <= _WORTH_JOINING
-        self._held = b"" if is_in_memory else None
+        is_in_memory = isinstance(body, (bytes, str))
+        self._held = b"" if is_in_memory and 0 < len(body) <= _WORTH_JOINING else None
+        if body is not None and not is_in_memory:
+            chunks: Any = body_to_chunks(body, method, self.blocksize).chunks
+            body = _counted(chunks, _content_length(headers))
         try:
             super().request(method, url, body, headers, **kwargs)
         finally:
@@ -515,8 +526,38 @@ def _made(body: Any) -> Any:
 
 def _is_large(headers: Any) -> bool:
     """Tell whether a server may have to read more than once to get a body."""
+    length = _content_length(headers)
+    return length is None or length > _READ_WITH_HEADERS
+
+
+def _content_length(headers: Any) -> int | None:
     length = str((headers or {}).get("Content-Length", ""))
-    return not length.isdecimal() or int(length) > _READ_WITH_HEADERS
+    return int(length) if length.isdecimal() else None
+
+
+def _counted(chunks: Iterable[Any], length: int | None) -> Iterator[Any]:
+    """Yield a body, and raise an exception if it is not what the headers have promised."""
+    size = 0
+    chunks = iter(chunks)
+    try:
+        for chunk in chunks:
+            size += len(chunk.encode()) if isinstance(chunk, str) else memoryview(chunk).nbytes
+            # Before the last one is sent: the server is not to have a whole body then.
+            if length is not None and size >= length and (size > length or any(chunks)):
+                raise RuntimeError(_wrong_size("more", length))
+            yield chunk
+    except (OSError, HTTPException, HTTPError) as error:
+        # urllib3 would take it for a connection fault.
+        raise RuntimeError(f"the body of the request failed while it was sent: {error}") from error
+    if length is not None and size < length:
+        raise RuntimeError(_wrong_size("less", length))
+
+
+def _wrong_size(more_or_less: str, length: int) -> str:
+    return (
+        f"the body of the request has {more_or_less} than the {length} bytes that its "
+        "Content-Length says: if it is a file, wait until it is written, and send it anew"
+    )
 
 
 def _is_refusal(response: Any) -> bool:
@@ -531,11 +572,6 @@ def _no_connection_in_time(pool: HTTPConnectionPool) -> ConnectTimeoutError:
         f"{pool}: no connection was free in time. A streamed response keeps its "
         "connection until it is read to the end or closed."
     )
-
-
-@lru_cache
-def _shared_timeout(connect: Any, read: float | None) -> Timeout:
-    return _SharedTimeout(connect=connect, read=read)
 
 
 def _seconds_to_write(timeout: Timeout) -> float | None:

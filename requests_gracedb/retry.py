@@ -304,8 +304,12 @@ class RetryAdapter(DescribedAdapter):
         kwargs = dict(stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
         rule = self._rule(request)
         adapter = self if rule is self.max_retries else self._with(rule)
+        method = request.method or ""
+        # After an answer has begun, urllib3 makes no other attempt: a rule for urllib3 that is
+        # true of uploads was not meant for that.
+        may_read = method in _IDEMPOTENT or isinstance(rule, GraceDBRetry)
         try:
-            if not stream and rule is not _ONCE and rule._is_method_retryable(request.method or ""):
+            if may_read and not stream and rule is not _ONCE and rule._is_method_retryable(method):
                 return adapter._read_whole(request, kwargs)
             return super(RetryAdapter, adapter).send(request, **kwargs)
         except requests.ConnectionError as error:
@@ -318,7 +322,9 @@ class RetryAdapter(DescribedAdapter):
         if request.body is not None and not is_repeatable(request):
             return _ONCE
         rule = self.max_retries
-        return rule.for_request(request) if isinstance(rule, GraceDBRetry) else rule
+        if isinstance(rule, GraceDBRetry):
+            return rule.for_request(request)
+        return Retry.from_int(rule)  # It may have been set to a number.
 
     def _read_whole(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Response:
         """Send a request; also retry if the connection drops in the body of the response."""

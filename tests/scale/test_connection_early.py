@@ -96,7 +96,8 @@ class HastyServer:
             self.requests += 1
             if not self.answers:
                 file.read(SIZE)
-                connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+                head = b"HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                connection.sendall(head)
                 file.read(1)
                 return
             connection.sendall(self.answers.pop(0))

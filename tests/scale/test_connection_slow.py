@@ -259,18 +259,6 @@ def test_a_body_that_sends_a_request_of_its_own_keeps_its_timeout(
         session.post(slow.url, data=body(), timeout=(LONG, SHORT), proxies=proxies)
 
 
-def test_what_a_body_raises_is_no_timeout_of_writing(
-    server: LoopbackServer, session: requests.Session
-) -> None:
-    def body() -> Iterator[bytes]:
-        yield b"begin"
-        raise TimeoutError("the disk")
-
-    with pytest.raises(requests.ConnectionError, match="the disk") as caught:
-        session.post(server.url, data=body())
-    assert not isinstance(caught.value, requests.Timeout)
-
-
 # Waiting for a connection of a pool that blocks.
 
 

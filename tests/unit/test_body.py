@@ -121,13 +121,32 @@ def test_a_body_that_was_sent_in_part_is_sent_again_whole(
 # Bodies that can be sent once
 
 
-@pytest.fixture(params=["generator", "iterator", "pipe"])
-def unrepeatable(request: pytest.FixtureRequest) -> Iterator[object]:
+class Tells:
+    """A file with a position that does not go back."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file = io.BytesIO(content)
+        self.read, self.tell = self._file.read, self._file.tell
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._file
+
+
+@pytest.fixture(params=["generator", "iterator", "pipe", "answer", "file that tells"])
+def unrepeatable(
+    request: pytest.FixtureRequest, other_server: LoopbackServer
+) -> Iterator[object]:
     """A body that can be sent once."""
     if request.param == "generator":
         yield generated()
     elif request.param == "iterator":
         yield iter([b"01234", b"56789"])
+    elif request.param == "file that tells":
+        yield Tells(b"0123456789")
+    elif request.param == "answer":  # It has a position, but cannot go back.
+        other_server.script = [Answer(200, {}, b"0123456789")]
+        with requests.get(other_server.url, stream=True) as answer:
+            yield answer.raw
     else:
         reading, writing = os.pipe()
         os.write(writing, b"0123456789")

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +24,12 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager
+from urllib3 import PoolManager, Timeout
 
 from requests_gracedb import ConnectionAdapter, FormData
 from requests_gracedb.content import BLOCK_SIZE
 from tests.conftest import mounted
-from tests.loopback_server import LoopbackServer
+from tests.loopback_server import LoopbackServer, silence
 
 URL = "https://gracedb.ligo.org/api/"
 NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
@@ -294,6 +295,28 @@ def test_an_adapter_mixed_in_may_change_the_url_of_the_request_line(bases: Any) 
 def test_a_patch_may_change_the_url_of_the_request_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HTTPAdapter, "request_url", lambda *args: "/patched/")
     assert ConnectionAdapter().request_url(prepared(URL), None) == "/patched/"
+
+
+class Deadline(Timeout):
+    """A timeout with a rule of its own."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(connect=60, read=60)
+        self._deadline = time.monotonic() + seconds
+
+    @property
+    def read_timeout(self) -> float:
+        return max(0.001, self._deadline - time.monotonic())
+
+    def clone(self) -> Timeout:
+        return Deadline(self._deadline - time.monotonic())
+
+
+def test_a_timeout_with_a_rule_of_its_own_keeps_it(server: LoopbackServer) -> None:
+    server.script = [silence]
+    with mounted(ConnectionAdapter()) as session:
+        with pytest.raises(requests.ReadTimeout):
+            session.get(server.url, timeout=Deadline(0.1))
 
 
 @pytest.fixture

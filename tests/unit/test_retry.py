@@ -270,6 +270,16 @@ def test_an_int_is_a_number_of_retries_by_the_rules_of_requests(
     assert len(server.requests) == 3
 
 
+def test_a_number_of_retries_may_be_set_later(ca_bundle: str, server: LoopbackServer) -> None:
+    adapter = RetryAdapter()
+    adapter.max_retries = 2  # type: ignore[assignment]
+    server.script = [drop, drop]
+    with mounted(adapter, ca_bundle) as session:
+        assert session.get(server.url).status_code == 200
+        assert session.post(server.url, data=b"body").status_code == 200
+    assert len(server.requests) == 4
+
+
 def test_a_rule_of_the_user_takes_the_place_of_ours(
     ca_bundle: str, server: LoopbackServer, waits: Waits
 ) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3 import Retry
 
-from requests_gracedb import RetryAdapter
-from tests.conftest import Waits
+from requests_gracedb import GraceDBRetry, RetryAdapter
+from tests.conftest import Waits, mounted
 from tests.loopback_server import (
     Answer,
     Handler,
@@ -286,6 +287,36 @@ def test_an_answer_that_always_breaks_off_is_a_chunked_encoding_error(
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         retrying.get(server.url)
     assert len(server.requests) == RETRIES + 1
+
+
+@pytest.mark.parametrize(
+    "rule", [2, Retry(2, allowed_methods=None), Retry(2, allowed_methods=["PUT"])], ids=repr
+)
+def test_an_upload_whose_answer_breaks_off_is_not_sent_again_by_a_rule_for_urllib3(
+    rule: Any, server: LoopbackServer
+) -> None:
+    server.script = [half_a_body] * 3
+    with mounted(RetryAdapter(max_retries=rule)) as session:
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            session.put(server.url, data=b"body")
+    assert len(server.requests) == 1
+
+
+def test_a_get_whose_answer_breaks_off_is_sent_again_by_a_rule_for_urllib3(
+    server: LoopbackServer,
+) -> None:
+    server.script = [half_a_body] * 2
+    with mounted(RetryAdapter(max_retries=2)) as session:
+        assert session.get(server.url).status_code == 200
+
+
+def test_an_upload_whose_answer_breaks_off_is_sent_again_if_the_user_says_so(
+    server: LoopbackServer
+) -> None:
+    server.script = [half_a_body]
+    with mounted(RetryAdapter(max_retries=GraceDBRetry(allowed_methods=None))) as session:
+        assert session.post(server.url, data=b"body").status_code == 200
+    assert len(server.requests) == 2
 
 
 def test_an_answer_that_the_caller_reads_is_not_read_before(
