@@ -343,16 +343,17 @@ class _Connection(HTTPConnection):
         self._is_last = "close" in connection.lower()
         self._may_be_unread = body is not None and _is_large(headers)
         self._writing = getattr(_sending, "timeout", None)
-        if body is not None and self._writing is not None:  # Headers alone do not have to wait.
-            self.timeout = _seconds_to_write(self._writing)
-        # One write less. Not for a body that is yet to be made: the server might take the
-        # connection for idle, and close it. Nor for a larger one: it takes longer to encrypt, and
-        # meanwhile the server can parse the headers.
-        is_in_memory = isinstance(body, (bytes, str))
-        self._held = b"" if is_in_memory and 0 < len(body) <= _WORTH_JOINING else None
-        if body is not None and not is_in_memory:
-            chunks: Any = body_to_chunks(body, method, self.blocksize).chunks
-            body = _counted(chunks, _content_length(headers))
+        if body is not None:  # Headers alone do not have to wait.
+            if self._writing is not None:
+                self.timeout = _seconds_to_write(self._writing)
+            if not isinstance(body, (bytes, str)):
+                chunks: Any = body_to_chunks(body, method, self.blocksize).chunks
+                body = _counted(chunks, _content_length(headers))
+            elif 0 < len(body) <= _WORTH_JOINING:
+                # One write less. Not for a body that is yet to be made: the server might take the
+                # connection for idle, and close it. Nor for a larger one: it takes longer to
+                # encrypt, and meanwhile the server can parse the headers.
+                self._held = b""
         try:
             super().request(method, url, body, headers, **kwargs)
         finally:
