@@ -72,8 +72,8 @@ class GraceDBAuth(AuthBase):
         ``fail_if_noauth`` is set and there is no credential, or an expired one. (Without ``url``
         and with a netrc file, a request to a host without a credential raises it instead.)
     OSError
-        The token file or the netrc file cannot be read. Other users could have written the first,
-        or could read the second.
+        The token file or the netrc file cannot be read, other users could have written the first,
+        or they can read the second.
     TypeError
         ``token`` is not a path, `bytes` or a `scitokens.SciToken`.
 
