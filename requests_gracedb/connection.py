@@ -341,14 +341,17 @@ class _Connection(HTTPConnection):
         self._broken = None
         connection = "" if headers is None else str(headers.get("Connection", ""))
         self._is_last = "close" in connection.lower()
-        self._may_be_unread = body is not None and _is_large(headers)
+        self._may_be_unread = False
         self._writing = getattr(_sending, "timeout", None)
         if body is not None:  # Headers alone do not have to wait.
+            length = _content_length(headers)
+            # The server may have to read more than once to get it.
+            self._may_be_unread = length is None or length > _READ_WITH_HEADERS
             if self._writing is not None:
                 self.timeout = _seconds_to_write(self._writing)
             if not isinstance(body, (bytes, str)):
                 chunks: Any = body_to_chunks(body, method, self.blocksize).chunks
-                body = _counted(chunks, _content_length(headers))
+                body = _counted(chunks, length)
             elif 0 < len(body) <= _WORTH_JOINING:
                 # One write less. Not for a body that is yet to be made: the server might take the
                 # connection for idle, and close it. Nor for a larger one: it takes longer to
@@ -522,13 +525,9 @@ def _no_password() -> str:
 def _made(body: Any) -> Any:
     """Make a small form before a connection is chosen, which would be idle until it is made."""
     is_form = getattr(body, "is_repeatable", False) is True and isinstance(body, Sized)
-    return b"".join(body) if is_form and len(body) <= BLOCK_SIZE else body
-
-
-def _is_large(headers: Any) -> bool:
-    """Tell whether a server may have to read more than once to get a body."""
-    length = _content_length(headers)
-    return length is None or length > _READ_WITH_HEADERS
+    if not is_form or len(body) > BLOCK_SIZE:
+        return body
+    return b"".join(_counted(body, len(body)))
 
 
 def _content_length(headers: Any) -> int | None:

@@ -305,8 +305,8 @@ class RetryAdapter(DescribedAdapter):
         rule = self._rule(request)
         adapter = self if rule is self.max_retries else self._with(rule)
         method = request.method or ""
-        # After an answer has begun, urllib3 makes no other attempt: a rule for urllib3 that is
-        # true of uploads was not meant for that.
+        # After an answer has begun, urllib3 makes no other attempt, so a rule that was written for
+        # urllib3 does not ask for an upload to be sent again then.
         may_read = method in _IDEMPOTENT or isinstance(rule, GraceDBRetry)
         try:
             if may_read and not stream and rule is not _ONCE and rule._is_method_retryable(method):

@@ -301,7 +301,7 @@ class Deadline(Timeout):
     """A timeout with a rule of its own."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(connect=60, read=60)
+        super().__init__(connect=5, read=5)
         self._deadline = time.monotonic() + seconds
 
     @property
@@ -315,7 +315,7 @@ class Deadline(Timeout):
 def test_a_timeout_with_a_rule_of_its_own_keeps_it(server: LoopbackServer) -> None:
     server.script = [silence]
     with mounted(ConnectionAdapter()) as session:
-        with pytest.raises(requests.ReadTimeout):
+        with pytest.raises(requests.ReadTimeout, match=r"read timeout=0\."):
             session.get(server.url, timeout=Deadline(0.1))
 
 

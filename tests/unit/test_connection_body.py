@@ -70,6 +70,15 @@ class Body:
         return iter(self._blocks)
 
 
+class RepeatableBody(Body):
+    """One that is put together before it is sent, as it is small."""
+
+    is_repeatable = True
+
+
+any_body = pytest.mark.parametrize("body_class", [Body, RepeatableBody])
+
+
 def whole_bodies(server: LoopbackServer) -> list[bytes]:
     """The bodies that have arrived to their end."""
     lengths = [int(received.headers["Content-Length"]) for received in server.requests]
@@ -120,6 +129,21 @@ def test_empty_blocks_are_no_more_than_was_promised(
     assert whole_bodies(any_server) == ["012345ü89".encode()]
 
 
+@any_body
+@pytest.mark.parametrize("length, problem", [(9, "more"), (11, "less")])
+def test_a_body_is_as_long_as_it_says(
+    length: int,
+    problem: str,
+    body_class: type[Body],
+    session: requests.Session,
+    any_server: LoopbackServer,
+) -> None:
+    with pytest.raises(RuntimeError, match=f"{problem} than the {length} bytes"):
+        session.post(any_server.url, data=body_class(length, [b"01234", b"56789"]))
+    assert not whole_bodies(any_server)
+
+
+@any_body
 @pytest.mark.parametrize(
     "error",
     [
@@ -134,14 +158,17 @@ def test_empty_blocks_are_no_more_than_was_promised(
     ids=lambda error: type(error).__name__,
 )
 def test_a_body_that_fails_is_not_taken_for_the_connection(
-    error: Exception, session: requests.Session, any_server: LoopbackServer
+    error: Exception,
+    body_class: type[Body],
+    session: requests.Session,
+    any_server: LoopbackServer,
 ) -> None:
     def half() -> Iterator[bytes]:
         yield b"half"
         raise error
 
     with pytest.raises(RuntimeError, match="failed while it was sent") as caught:
-        session.post(any_server.url, data=Body(8, half()))
+        session.post(any_server.url, data=body_class(8, half()))
     assert caught.value.__cause__ is error
     assert not whole_bodies(any_server)
 
