@@ -65,3 +65,11 @@ def test_auth_objects_of_different_sources_are_not_equal(name: str, token_file: 
     auth = SAME[name](token_file)
     others = [SAME[other](token_file) for other in SAME if other != name]
     assert not any(auth == other for other in others)
+
+
+def test_auth_objects_of_different_netrc_files_are_not_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = NetrcAuth()
+    monkeypatch.setenv("NETRC", str(tmp_path / "other"))
+    assert auth != NetrcAuth()

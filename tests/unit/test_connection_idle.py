@@ -116,6 +116,16 @@ def test_a_handshake_of_the_connection_goes_on(
     assert route.server.connections == 1
 
 
+def test_after_an_upload_that_was_taken_a_refusal_costs_no_connection(
+    route: Route, session: requests.Session
+) -> None:
+    route.server.script = [Answer(201), Answer(404)]
+    session.post(route.url, data=bytes(100_000), proxies=route.proxies)
+    for _ in range(2):
+        session.get(route.url, proxies=route.proxies)
+    assert route.server.connections == 1
+
+
 def test_after_a_refusal_of_a_generator_a_request_has_a_connection_of_its_own(
     route: Route, session: requests.Session
 ) -> None:
