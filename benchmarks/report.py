@@ -80,8 +80,7 @@ def figure(runs: Runs, row: Row, client: str, is_ratio: bool = False) -> Figure 
 
 
 def is_met(row: Row, limit: float, value: float) -> bool:
-    """Tell whether a value, as it is shown, is as good as it must be."""
-    value = float(number(value))
+    """Tell whether a value is as good as it must be."""
     return value >= limit if row.better == "higher" else value <= limit
 
 
