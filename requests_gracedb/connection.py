@@ -17,6 +17,7 @@ from typing import Any
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
@@ -224,6 +225,11 @@ class _Pool(HTTPConnectionPool):
         """Send a request, with its timeout for every wait."""
         if body is not None:
             body = _made(body)
+        headers = kwargs.get("headers")
+        if type(headers) is CaseInsensitiveDict and self.proxy is None:
+            # urllib3 (2.8) copies them, to add those for a proxy, and goes through the copy twice,
+            # which is slow. If there are none to add, a dict will do.
+            kwargs["headers"] = dict(headers)
         timeout = kwargs.get("timeout")
         if not isinstance(timeout, Timeout):  # It is one when requests sends the request.
             timeout = self.timeout
@@ -339,12 +345,12 @@ class _Connection(HTTPConnection):
         if self.sock is None:
             self.connect()  # before the timeout changes: http.client connects when it writes
         self._broken = None
-        connection = "" if headers is None else str(headers.get("Connection", ""))
-        self._is_last = "close" in connection.lower()
+        fields = {name.lower(): value for name, value in (headers or {}).items()}
+        self._is_last = "close" in str(fields.get("connection", "")).lower()
         self._may_be_unread = False
         self._writing = getattr(_sending, "timeout", None)
         if body is not None:  # Headers alone do not have to wait.
-            length = _content_length(headers)
+            length = _length(str(fields.get("content-length", "")))
             # The server may have to read more than once to get it.
             self._may_be_unread = length is None or length > _READ_WITH_HEADERS
             if self._writing is not None:
@@ -530,9 +536,8 @@ def _made(body: Any) -> Any:
     return b"".join(_counted(body, len(body)))
 
 
-def _content_length(headers: Any) -> int | None:
-    length = str((headers or {}).get("Content-Length", ""))
-    return int(length) if length.isdecimal() else None
+def _length(content_length: str) -> int | None:
+    return int(content_length) if content_length.isdecimal() else None
 
 
 def _counted(chunks: Iterable[Any], length: int | None) -> Iterator[Any]:

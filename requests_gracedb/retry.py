@@ -29,7 +29,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from .body import drain, is_repeatable, rewind
+from .body import drain, is_repeatable, read_content, rewind
 from .described import DescribedAdapter
 
 _ELAPSED = "_elapsed_until_headers"  # an attribute of a response
@@ -272,6 +272,10 @@ class RetryAdapter(DescribedAdapter):
     A body that cannot be sent again, such as a generator, is sent once. Each retry is logged at
     level WARNING, with how long it waits, and how many retries are left after it.
 
+    A connection may also drop while an answer is read. So the answer to a GET, or to another
+    request of the second row, is read here, unless the caller streams it. It is read in blocks of
+    up to 1 MiB; requests reads 10 KiB at a time.
+
     A TLS connection that breaks raises `requests.ConnectionError`, like any other that breaks;
     requests would raise an ``SSLError``. A read timeout raises `requests.ReadTimeout`, even
     after retries.
@@ -337,7 +341,7 @@ class RetryAdapter(DescribedAdapter):
             response.elapsed = timedelta(seconds=seconds)
             try:
                 if response.status_code < 300:
-                    response.content
+                    read_content(response)
             except ChunkedEncodingError as error:
                 adapter = self._after(error, response)
                 rewind(request)

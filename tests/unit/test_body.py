@@ -1,22 +1,27 @@
-"""Bodies: which can be sent again, and are whole then, and which are sent once."""
+"""Bodies: which can be sent again, and are whole then, which are sent once, and how one is read."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import requests
 
-from requests_gracedb import FormData
-from tests.conftest import Waits
+from requests.adapters import HTTPAdapter
+
+from requests_gracedb import FormData, RetryAdapter
+from tests.conftest import Waits, mounted
 from tests.loopback_server import (
     Answer,
+    Handler,
     LoopbackServer,
     Script,
     drop,
@@ -27,6 +32,8 @@ from tests.loopback_server import (
 from tests.unit.retries import LARGE, any_break, bodies, later
 
 pytestmark = pytest.mark.usefixtures("waits")
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 IN_A_FORM = rb"--.*\r\n\r\n%b\r\n--.*--\r\n"
 
@@ -227,3 +234,97 @@ def test_a_copy_of_a_request_whose_body_became_a_generator_is_sent_once(
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         retrying.send(copy)
     assert bodies(server) == [b"body", b"0123456789"]
+
+
+# Bodies of answers
+
+
+def in_chunks(content: bytes) -> Script:
+    """Answer with a chunk for all but the last byte, and one for that."""
+
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + CHUNKED)
+        for chunk in content[:-1], content[-1:]:
+            if chunk:
+                handler.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        handler.wfile.write(b"0\r\n\r\n")
+
+    return answer
+
+
+def to_the_end(content: bytes) -> Script:
+    """Answer without telling how long the body is."""
+
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + content)
+        handler.close_connection = True
+
+    return answer
+
+
+ANSWERS: dict[str, Callable[[bytes], Script]] = {
+    "length": lambda content: Answer(body=content),
+    "chunks": in_chunks,
+    "end": to_the_end,
+    "gzip": lambda content: Answer(200, {"Content-Encoding": "gzip"}, gzip.compress(content)),
+}
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024 * 1024, 3 * 1024 * 1024 + 1])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_content_of_an_answer_is_what_the_server_sent(
+    name: str, size: int, retrying: requests.Session, server: LoopbackServer
+) -> None:
+    content = os.urandom(size)
+    server.script = [ANSWERS[name](content)]
+    assert retrying.get(server.url).content == content
+    assert retrying.get(server.url).content == b""
+    assert server.connections == (2 if name == "end" else 1)
+
+
+@pytest.mark.parametrize("size", [1, 1024 * 1024])
+def test_a_body_of_up_to_1_mib_is_read_at_once(
+    size: int, retrying: requests.Session, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: list[int | None] = []
+    read = HTTPResponse.read
+
+    def noted_read(response: HTTPResponse, amt: int | None = None) -> bytes:
+        asked_for.append(amt)
+        return read(response, amt)
+
+    monkeypatch.setattr(HTTPResponse, "read", noted_read)
+    server.script = [Answer(body=bytes(size))]
+    retrying.get(server.url)
+    assert asked_for == [size]
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: %d\r\n\r\n", CHUNKED + b"%x\r\n"])
+def test_a_promise_of_more_than_fits_into_memory_is_an_answer_that_breaks_off(
+    head: bytes, server: LoopbackServer
+) -> None:
+    def promise(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + head % 10**15 + b"half")
+        handler.drop()
+
+    server.script = [promise]
+    with mounted(RetryAdapter(max_retries=0)) as session:
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            session.get(server.url)
+
+
+class Silent(HTTPAdapter):
+    """An adapter that answers without asking anyone, and without a body."""
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code = 200
+        return response
+
+
+def test_an_answer_without_a_body_to_read_has_no_content() -> None:
+    class Adapter(RetryAdapter, Silent):
+        pass
+
+    request = requests.Request("GET", "http://localhost/").prepare()
+    assert Adapter().send(request).content is None

@@ -309,13 +309,14 @@ def keep_alive(handler: Handler) -> None:
     handler.close_connection = False
 
 
+@pytest.mark.parametrize("name", ["Connection", "connection"])
 @pytest.mark.parametrize("option", ["close", "Close", "TE, close", b"close"])
 def test_a_connection_is_not_used_again_when_the_request_has_said_so(
-    option: Any, route: Route, session: requests.Session
+    option: Any, name: str, route: Route, session: requests.Session
 ) -> None:
     route.server.script = [keep_alive] * 3
     for _ in range(3):
-        session.get(route.url, headers={"Connection": option}, proxies=route.proxies)
+        session.get(route.url, headers={name: option}, proxies=route.proxies)
     assert route.server.connections == 3
 
 
