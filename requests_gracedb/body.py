@@ -82,12 +82,16 @@ def read_content(response: Response) -> None:
     requests.RequestException
         As ``content`` does.
     """
-    if response._content is False and response.raw is not None:  # No public name (requests 2.34).
-        # requests asks for 10 KiB at a time. If that is more than there is, urllib3 (2.8) looks for
-        # the rest again. Not all at once: a server may promise more than fits into memory.
-        length = getattr(response.raw, "length_remaining", None)
-        size = min(length or _LARGEST_BLOCK, _LARGEST_BLOCK)
-        response._content = b"".join(response.iter_content(size))
+    raw = response.raw
+    if response._content is not False or raw is None:  # It has no public name (requests 2.34).
+        return
+    # requests asks for 10 KiB at a time. Not for all: a server may promise more than fits into
+    # memory.
+    size = _LARGEST_BLOCK
+    if "Content-Encoding" not in getattr(raw, "headers", ()):
+        # If it is asked for more than there is, urllib3 (2.8) looks for the rest again.
+        size = min(getattr(raw, "length_remaining", None) or size, size)
+    response._content = b"".join(response.iter_content(size))
 
 
 def read_body(response: Response) -> bytes:

@@ -282,10 +282,9 @@ def test_the_content_of_an_answer_is_what_the_server_sent(
     assert server.connections == (2 if name == "end" else 1)
 
 
-@pytest.mark.parametrize("size", [1, 1024 * 1024])
-def test_a_body_of_up_to_1_mib_is_read_at_once(
-    size: int, retrying: requests.Session, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """How many bytes of answers http.client is asked for."""
     asked_for: list[int | None] = []
     read = HTTPResponse.read
 
@@ -294,9 +293,24 @@ def test_a_body_of_up_to_1_mib_is_read_at_once(
         return read(response, amt)
 
     monkeypatch.setattr(HTTPResponse, "read", noted_read)
+    return asked_for
+
+
+@pytest.mark.parametrize("size", [1, 1024 * 1024])
+def test_an_answer_of_up_to_1_mib_is_asked_for_once(
+    size: int, asked_for: list[int | None], retrying: requests.Session, server: LoopbackServer
+) -> None:
     server.script = [Answer(body=bytes(size))]
     retrying.get(server.url)
     assert asked_for == [size]
+
+
+def test_a_compressed_answer_is_decoded_in_blocks_larger_than_itself(
+    asked_for: list[int | None], retrying: requests.Session, server: LoopbackServer
+) -> None:
+    server.script = [ANSWERS["gzip"](bytes(1024 * 1024))]
+    retrying.get(server.url)
+    assert asked_for[0] == 1024 * 1024
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: %d\r\n\r\n", CHUNKED + b"%x\r\n"])
