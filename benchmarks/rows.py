@@ -133,8 +133,8 @@ GROUPS = {
         *(Row(f"files-64-{url}", f"64 MiB in memory by files= over {title}", "ms", "lower",
               repeat("upload_bytes", 64 * MIB, url), 9, limits={Requests.name: 1.2})
           for url, title in [("https", "TLS"), ("http", "http")]),
-        # Last, because it takes a minute: connections that idle as long are closed, and new ones may
-        # be slow at first.
+        # Last, because it takes a minute. Connections that are idle for so long are closed, and new
+        # ones may be slow at first.
         *(memory(f"memory-{size}", "from disk", "upload", size, clients=clients, limits={OURS: 8})
           for size, clients in [*((size, UPLOADERS) for size in MEMORY_SIZES), (4096, [OURS])]),
         memory("files-64-memory", "in memory by files=", "upload_bytes", 64, limits={OURS: 72}),
