@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from http.client import HTTPException
 from io import BytesIO
+from itertools import islice
 from socket import SHUT_RDWR
 from threading import Timer
 from time import monotonic
@@ -80,18 +81,20 @@ def read_content(response: Response) -> None:
     Raises
     ------
     requests.RequestException
-        As ``content`` does.
+        The answer breaks off, say, as it would when ``content`` reads it.
     """
-    raw = response.raw
-    if response._content is not False or raw is None:  # It has no public name (requests 2.34).
+    if response._content is not False or response.raw is None:  # No public name (requests 2.34).
         return
-    # requests asks for 10 KiB at a time. Not for all: a server may promise more than fits into
-    # memory.
-    size = _LARGEST_BLOCK
-    if "Content-Encoding" not in getattr(raw, "headers", ()):
-        # If it is asked for more than there is, urllib3 (2.8) looks for the rest again.
-        size = min(getattr(raw, "length_remaining", None) or size, size)
-    response._content = b"".join(response.iter_content(size))
+    blocks: list[bytes] = []
+    length = getattr(response.raw, "length_remaining", None)
+    if isinstance(length, int) and 0 < length < _LARGEST_BLOCK:
+        # All of it, usually. If it is asked for more than there is, urllib3 (2.8) looks again.
+        blocks += islice(response.iter_content(length), 1)
+    if not response._content_consumed:  # It is if there was nothing to decode.
+        # requests asks for 10 KiB at a time. To ask for everything at once would take as much
+        # memory as the server promises, rather than sends.
+        blocks += response.iter_content(_LARGEST_BLOCK)
+    response._content = b"".join(blocks)
 
 
 def read_body(response: Response) -> bytes:

@@ -178,10 +178,11 @@ class ConnectionAdapter(DescribedAdapter):
 
 
 # If another class, or a patch, helps to choose the pool, no key is remembered; if it helps to make
-# the URL of the request line, it is asked.
+# the URL of the request line, it is asked; if it helps to send the request, it may add headers.
 _FINDS_POOL = HTTPAdapter.get_connection_with_tls_context
 _BUILDS_KEY = HTTPAdapter.build_connection_pool_key_attributes
 _TELLS_URL = HTTPAdapter.request_url
+_SENDS = HTTPConnectionPool.urlopen
 
 
 def _pool_key(
@@ -225,8 +226,12 @@ class _Pool(HTTPConnectionPool):
         """Send a request, with its timeout for every wait."""
         if body is not None:
             body = _made(body)
-        headers = kwargs.get("headers")
-        if type(headers) is CaseInsensitiveDict and self.proxy is None:
+        headers, following = kwargs.get("headers"), super().urlopen
+        if (
+            type(headers) is CaseInsensitiveDict
+            and self.proxy is None
+            and getattr(following, "__func__", None) is _SENDS
+        ):
             # urllib3 (2.8) copies them, to add those for a proxy, and goes through the copy twice,
             # which is slow. If there are none to add, a dict will do.
             kwargs["headers"] = dict(headers)
@@ -243,7 +248,7 @@ class _Pool(HTTPConnectionPool):
             kwargs["pool_timeout"] = seconds
         before, _sending.timeout = getattr(_sending, "timeout", None), timeout
         try:
-            return super().urlopen(method, url, body, *args, **kwargs)
+            return following(method, url, body, *args, **kwargs)
         except EmptyPoolError as error:
             raise MaxRetryError(self, url, _no_connection_in_time(self)) from error
         finally:
@@ -345,12 +350,11 @@ class _Connection(HTTPConnection):
         if self.sock is None:
             self.connect()  # before the timeout changes: http.client connects when it writes
         self._broken = None
-        fields = {name.lower(): value for name, value in (headers or {}).items()}
-        self._is_last = "close" in str(fields.get("connection", "")).lower()
+        self._is_last = "close" in _field(headers, "connection").lower()
         self._may_be_unread = False
         self._writing = getattr(_sending, "timeout", None)
         if body is not None:  # Headers alone do not have to wait.
-            length = _length(str(fields.get("content-length", "")))
+            length = _length(_field(headers, "content-length"))
             # The server may have to read more than once to get it.
             self._may_be_unread = length is None or length > _READ_WITH_HEADERS
             if self._writing is not None:
@@ -534,6 +538,16 @@ def _made(body: Any) -> Any:
     if not is_form or len(body) > BLOCK_SIZE:
         return body
     return b"".join(_counted(body, len(body)))
+
+
+def _field(headers: Any, name: str) -> str:
+    """Get a header, which a dict may have in any case; empty if there is none."""
+    if not isinstance(headers, dict):
+        return "" if headers is None else str(headers.get(name, ""))
+    for each, value in headers.items():
+        if each.lower() == name:
+            return str(value)
+    return ""
 
 
 def _length(content_length: str) -> int | None:

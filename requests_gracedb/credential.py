@@ -27,9 +27,12 @@ class InsecureTransportError(ValueError):
 
 
 class Origin(tuple[str, str, int]):
-    """Who gets a credential: scheme, host and port of a URL (RFC 6454, section 4)."""
+    """Who gets a credential: scheme, host and port of a URL (RFC 6454, section 4).
 
-    # Not a NamedTuple: to make one takes a tenth of the time that importing this package takes.
+    `Origin.of` makes one.
+    """
+
+    # Not a NamedTuple, because making one takes longer than importing a module of this package.
     __slots__ = ()
 
     @property

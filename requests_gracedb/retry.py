@@ -272,9 +272,9 @@ class RetryAdapter(DescribedAdapter):
     A body that cannot be sent again, such as a generator, is sent once. Each retry is logged at
     level WARNING, with how long it waits, and how many retries are left after it.
 
-    A connection may also drop while an answer is read. So the answer to a GET, or to another
-    request of the second row, is read here, unless the caller streams it. It is read in blocks of
-    up to 1 MiB; requests reads 10 KiB at a time.
+    A connection may also drop while an answer is read. So the answer to a GET or a DELETE is read
+    here, unless it is an error or the caller streams it. It is read in blocks of up to 1 MiB, where
+    requests has 10 KiB.
 
     A TLS connection that breaks raises `requests.ConnectionError`, like any other that breaks;
     requests would raise an ``SSLError``. A read timeout raises `requests.ReadTimeout`, even
@@ -343,7 +343,7 @@ class RetryAdapter(DescribedAdapter):
                 if response.status_code < 300:
                     read_content(response)
             except ChunkedEncodingError as error:
-                adapter = self._after(error, response)
+                adapter = adapter._after(error, response)
                 rewind(request)
                 continue
             if perf_counter() - begin - seconds > _NOTICEABLE:

@@ -126,14 +126,17 @@ def test_a_hundred_equal_errors_are_one_line_with_a_number(tmp_path: Path) -> No
 
 def test_an_interrupt_says_what_to_do_next_and_nothing_else(tmp_path: Path) -> None:
     directory = make_files(tmp_path / "events", FILES)
-    with GraceDBServer(throttle=None) as server, upload(server, directory) as process:
-        with reading(server) as session:
-            until = time.monotonic() + LIMIT
-            while session.get(f"{server.url}events/T0010").status_code != 200:
-                assert time.monotonic() < until, f"waited for {LIMIT} seconds in vain"
-                time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
-        errors = process.communicate(timeout=LIMIT)[1]
+    with GraceDBServer(throttle=None) as server:
+        # So slow that there are always files left when the interrupt comes.
+        slow = server.fault("slow", times=None, method="POST", seconds=0.3)
+        with slow, upload(server, directory) as process:
+            with reading(server) as session:
+                until = time.monotonic() + LIMIT
+                while session.get(f"{server.url}events/T0010").status_code != 200:
+                    assert time.monotonic() < until, f"waited for {LIMIT} seconds in vain"
+                    time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGINT)
+            errors = process.communicate(timeout=LIMIT)[1]
     assert process.returncode == 1
     said = errors.replace("\r", "\n").splitlines()
     assert [line for line in said if line and "uploading" not in line] == [

@@ -7,13 +7,14 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import requests
+import urllib3
 
 from requests.adapters import HTTPAdapter
 
@@ -305,12 +306,20 @@ def test_an_answer_of_up_to_1_mib_is_asked_for_once(
     assert asked_for == [size]
 
 
-def test_a_compressed_answer_is_decoded_in_blocks_larger_than_itself(
-    asked_for: list[int | None], retrying: requests.Session, server: LoopbackServer
+@pytest.mark.parametrize("name", ["Content-Length: 2, 2", "Content-Length: 2"])
+def test_an_answer_longer_than_its_length_is_not_read_in_small_pieces(
+    name: str, asked_for: list[int | None], server: LoopbackServer
 ) -> None:
-    server.script = [ANSWERS["gzip"](bytes(1024 * 1024))]
-    retrying.get(server.url)
-    assert asked_for[0] == 1024 * 1024
+    def answer(handler: Handler) -> None:
+        head = f"HTTP/1.1 200 OK\r\n{name}\r\n\r\n"
+        handler.wfile.write(head.encode() + bytes(1000))
+        handler.drop()
+
+    server.script = [answer]
+    with mounted(RetryAdapter(max_retries=0)) as session:
+        with suppress(requests.exceptions.ChunkedEncodingError):
+            session.get(server.url)
+    assert len(asked_for) <= 4
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: %d\r\n\r\n", CHUNKED + b"%x\r\n"])
@@ -327,18 +336,36 @@ def test_a_promise_of_more_than_fits_into_memory_is_an_answer_that_breaks_off(
             session.get(server.url)
 
 
-class Silent(HTTPAdapter):
-    """An adapter that answers without asking anyone, and without a body."""
+class Made(HTTPAdapter):
+    """An adapter that asks no server, and makes an answer with what a test has for it."""
 
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        response = requests.Response()
-        response.status_code = 200
+    attributes: dict[str, Any] = {}
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+        headers = {"Content-Length": "10"}
+        raw = urllib3.HTTPResponse(io.BytesIO(b"half"), headers, 200, preload_content=False)
+        response = self.build_response(request, raw)
+        vars(response).update(self.attributes)
         return response
 
 
-def test_an_answer_without_a_body_to_read_has_no_content() -> None:
-    class Adapter(RetryAdapter, Silent):
-        pass
+class RetryingMade(RetryAdapter, Made):
+    """The same, with retries."""
 
+
+@pytest.mark.parametrize(
+    "attributes, content", [({"raw": None}, None), ({"_content": b"read"}, b"read")]
+)
+def test_an_adapter_mixed_in_may_leave_nothing_to_read(
+    attributes: dict[str, Any], content: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Made, "attributes", attributes)
     request = requests.Request("GET", "http://localhost/").prepare()
-    assert Adapter().send(request).content is None
+    assert RetryingMade().send(request).content == content
+
+
+def test_retries_end_if_an_adapter_mixed_in_does_not_count_them(waits: Waits) -> None:
+    request = requests.Request("GET", "http://localhost/").prepare()
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        RetryingMade().send(request)
+    assert len(waits) == 5

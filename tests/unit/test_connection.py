@@ -24,7 +24,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager, Timeout
+from requests.auth import _basic_auth_str
+from urllib3 import HTTPConnectionPool, PoolManager, Timeout
 
 from requests_gracedb import ConnectionAdapter, FormData
 from requests_gracedb.content import BLOCK_SIZE
@@ -324,6 +325,30 @@ def session() -> Iterator[requests.Session]:
     """A session with nothing but a ConnectionAdapter."""
     with mounted(ConnectionAdapter()) as session:
         yield session
+
+
+def test_a_patch_may_replace_a_header(
+    session: requests.Session, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = HTTPConnectionPool.urlopen
+
+    def urlopen(pool: HTTPConnectionPool, *args: Any, **kwargs: Any) -> Any:
+        kwargs["headers"]["traceparent"] = "patched"
+        return send(pool, *args, **kwargs)
+
+    monkeypatch.setattr(HTTPConnectionPool, "urlopen", urlopen)
+    session.get(server.url, headers={"Traceparent": "00-1-2-01"})
+    assert server.requests[0].headers.get_all("traceparent") == ["patched"]
+
+
+def test_a_proxy_gets_its_credential_once(
+    session: requests.Session, server: LoopbackServer
+) -> None:
+    proxy = server.url.replace("://", "://user:password@")
+    headers = {"proxy-authorization": "Basic eA=="}
+    session.get("http://gracedb.invalid/", headers=headers, proxies={"http": proxy})
+    received = server.requests[0].headers
+    assert received.get_all("Proxy-Authorization") == [_basic_auth_str("user", "password")]
 
 
 class Blocks(io.BytesIO):
