@@ -19,7 +19,7 @@ from urllib3.response import ContentDecoder
 
 _MOST = 1024 * 1024  # bytes of a body, both before and after decoding
 _BLOCK = 64 * 1024
-_LARGEST_BLOCK = 1024 * 1024
+_LARGEST_BLOCK = 1024 * 1024  # for `read_content`
 _PIECE = 4 * 1024  # gzip and deflate expand it at most 1032 times.
 # Since 2.6, urllib3 decodes no more than it is asked for. Before that, the other encodings have no
 # known limit.
@@ -81,7 +81,7 @@ def read_content(response: Response) -> None:
     Raises
     ------
     requests.RequestException
-        The answer breaks off, say, as it would when ``content`` reads it.
+        The answer breaks off, or cannot be decoded: the exceptions are those of ``content``.
     """
     if response._content is not False or response.raw is None:  # No public name (requests 2.34).
         return

@@ -15,7 +15,6 @@ from typing import IO, Any
 import pytest
 import requests
 import urllib3
-
 from requests.adapters import HTTPAdapter
 
 from requests_gracedb import FormData, RetryAdapter
@@ -306,13 +305,12 @@ def test_an_answer_of_up_to_1_mib_is_asked_for_once(
     assert asked_for == [size]
 
 
-@pytest.mark.parametrize("name", ["Content-Length: 2, 2", "Content-Length: 2"])
 def test_an_answer_longer_than_its_length_is_not_read_in_small_pieces(
-    name: str, asked_for: list[int | None], server: LoopbackServer
+    asked_for: list[int | None], server: LoopbackServer
 ) -> None:
     def answer(handler: Handler) -> None:
-        head = f"HTTP/1.1 200 OK\r\n{name}\r\n\r\n"
-        handler.wfile.write(head.encode() + bytes(1000))
+        # urllib3 takes this for 2, and http.client for nothing that it knows.
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n" + bytes(1000))
         handler.drop()
 
     server.script = [answer]
